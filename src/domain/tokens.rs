@@ -1,0 +1,58 @@
+//! Tokens as a provider issued them, and how an attempt to get them can fail.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::ids::TokenSetName;
+use super::secret::SecretString;
+
+/// A token endpoint's answer, understood: one or more token sets and what else is worth keeping.
+#[derive(Debug, Clone)]
+pub struct TokenAnswer {
+    pub sets: BTreeMap<TokenSetName, IssuedTokens>,
+    /// What the provider's file says to keep (workspace, instance URL, …); never a secret.
+    pub metadata: BTreeMap<String, Value>,
+    /// Who connected, in the provider's words (`sub`, account id), where the answer says.
+    pub subject: Option<String>,
+}
+
+/// The tokens of one set. What the provider left out is `None`, not guessed.
+#[derive(Debug, Clone)]
+pub struct IssuedTokens {
+    pub access_token: SecretString,
+    pub refresh_token: Option<SecretString>,
+    pub token_type: String,
+    /// Counted from the start of the request; `None` when the token does not expire.
+    pub expires_at: Option<Timestamp>,
+    pub refresh_expires_at: Option<Timestamp>,
+    /// As granted, where the provider says.
+    pub scopes: Option<Vec<String>>,
+}
+
+/// What a failed token call means (REFRESH.md, classification).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureClass {
+    /// The provider says that this grant is over.
+    DeadGrant,
+    /// The provider refuses the tenant's client: nothing is wrong with the grant.
+    IntegrationBroken,
+    /// The request is not what the provider expects (scope, grant type): nothing is wrong with the grant.
+    Misconfigured,
+    /// Too many calls.
+    Throttled,
+    /// An answer that does not tell whether the provider did it: 5xx, a page of HTML, half a body.
+    InDoubt,
+}
+
+/// A provider's refusal, in our words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderFailure {
+    pub class: FailureClass,
+    /// The provider's error code when it is a plain one (letters, digits, `_.-`, at most 64), else our own word.
+    pub code: String,
+    pub status: u16,
+    pub retry_after: Option<Duration>,
+}

@@ -1,0 +1,9 @@
+//! Claviger, a self-hosted OAuth token broker. ARCHITECTURE.md is the map.
+
+pub mod adapters;
+pub mod domain;
+pub mod oauth;
+pub mod ports;
+pub mod services;
+pub mod store;
+pub mod web;

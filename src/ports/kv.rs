@@ -1,0 +1,190 @@
+//! The store, as small as it can be: ordered keys in partitions, atomic batches with
+//! preconditions. Everything Claviger keeps goes through these five calls.
+//!
+//! Promises that every adapter keeps (`tests/store` checks each):
+//! - a [`Batch`] is applied whole or not at all, and durably before [`Commit::Applied`] is answered;
+//! - of many writers with the same precondition exactly one is applied;
+//! - of many [`Kv::take`]s of one key exactly one gets the value;
+//! - [`Kv::list`] walks a partition in byte order; a key that is there throughout is met exactly once,
+//!   whatever others write meanwhile;
+//! - keys and values are arbitrary bytes: key names to 1 KiB, values to 1 MiB and a little more;
+//! - a value past its time to live is not seen again; when it is collected is the adapter's affair;
+//! - a commit whose answer was lost is [`Commit::Unknown`], and [`Kv::settle`] says what became of it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// Longest name of a key, without its partition.
+pub const NAME_MAX: usize = 1024;
+/// Largest value: 1 MiB of plaintext and room for its seal.
+pub const VALUE_MAX: usize = 1024 * 1024 + 4096;
+/// Most preconditions and writes of one batch, together.
+pub const BATCH_MAX: usize = 256;
+/// How long the outcome of a commit can be asked for.
+pub const SETTLE_WINDOW: Duration = Duration::from_secs(600);
+
+/// Where a key lives; a batch touches one. In Redis it is the hash tag. Lower-case letters, digits,
+/// `.`, `_`: `t.tnt_0190…`, `c.7f`, `s.03`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Partition(String);
+
+impl Partition {
+    /// `None` for a name with other characters, an empty one, or more than 64 bytes.
+    pub fn new(name: impl Into<String>) -> Option<Self> {
+        let name = name.into();
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_');
+        (!name.is_empty() && name.len() <= 64 && name.bytes().all(allowed)).then_some(Self(name))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    pub partition: Partition,
+    pub name: Vec<u8>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Versioned {
+    pub version: u64,
+    pub value: Bytes,
+}
+
+/// A condition on a key, judged in the same moment as the writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Precondition {
+    /// No live value.
+    Absent(Key),
+    /// A live value with exactly this version.
+    Version(Key, u64),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// The writer chooses the version (expected + 1, or 1 for a new key), since the seal binds it.
+    /// Where reuse of a deleted key could confuse, the layer above puts a tombstone value instead of
+    /// deleting, so that versions go on.
+    Put { key: Key, version: u64, value: Bytes, ttl: Option<Duration> },
+    /// Deleting what is not there is no error.
+    Delete { key: Key },
+}
+
+/// Names one attempt to commit, so that its outcome can be asked for. Random.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AttemptId(pub [u8; 16]);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    pub attempt: AttemptId,
+    pub preconditions: Vec<Precondition>,
+    pub writes: Vec<Write>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    Applied,
+    /// A precondition does not hold; nothing was written.
+    Conflict,
+    /// The answer was lost: ask [`Kv::settle`].
+    Unknown,
+}
+
+/// What became of an attempt whose answer was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    Applied,
+    /// It was not applied and, from now on, cannot be: settling also bars a late arrival.
+    NotApplied,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub name: Vec<u8>,
+    pub version: u64,
+    pub value: Bytes,
+}
+
+/// One page of a listing. `next` is the name after which the following page begins; `None` at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entries {
+    pub entries: Vec<Entry>,
+    pub next: Option<Vec<u8>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KvError {
+    #[error("the store cannot be reached: {0}")]
+    Unavailable(String),
+    #[error("the store cannot take this: {0}")]
+    Refused(String),
+    #[error("the store answered what it never should: {0}")]
+    Corrupt(String),
+}
+
+#[async_trait]
+pub trait Kv: Send + Sync + 'static {
+    async fn get(&self, key: &Key) -> Result<Option<Versioned>, KvError>;
+
+    /// Entries whose names begin with `prefix`, in byte order, after the name `after`; at most
+    /// `limit` (1-1000). A page may be short and still have a `next`.
+    async fn list(&self, partition: &Partition, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Entries, KvError>;
+
+    /// Reads and deletes; one caller gets the value.
+    async fn take(&self, key: &Key) -> Result<Option<Versioned>, KvError>;
+
+    /// Refuses a batch over two partitions, over [`BATCH_MAX`], or with an oversized key or value.
+    async fn commit(&self, batch: Batch) -> Result<Commit, KvError>;
+
+    /// Settles an [`Commit::Unknown`] of the last [`SETTLE_WINDOW`].
+    async fn settle(&self, partition: &Partition, attempt: AttemptId) -> Result<Settled, KvError>;
+
+    /// Whether the store can be reached and takes writes.
+    async fn ping(&self) -> Result<(), KvError>;
+}
+
+impl Batch {
+    /// The partition all keys share; a batch that is empty, too long, mixed or oversized is refused.
+    /// Each adapter calls this first.
+    pub fn check(&self) -> Result<&Partition, KvError> {
+        let refused = |why: &str| Err(KvError::Refused(why.to_owned()));
+        let keys = self.preconditions.iter().map(Precondition::key).chain(self.writes.iter().map(Write::key));
+        let mut partition = None;
+        for key in keys {
+            if *partition.get_or_insert(&key.partition) != &key.partition {
+                return refused("a batch must stay in one partition");
+            }
+            if key.name.len() > NAME_MAX {
+                return refused("a key's name is too long");
+            }
+        }
+        if self.preconditions.len() + self.writes.len() > BATCH_MAX {
+            return refused("a batch is too long");
+        }
+        let oversized = |write: &Write| matches!(write, Write::Put { value, .. } if value.len() > VALUE_MAX);
+        if self.writes.iter().any(oversized) {
+            return refused("a value is too large");
+        }
+        partition.map_or_else(|| refused("a batch must not be empty"), Ok)
+    }
+}
+
+impl Precondition {
+    pub fn key(&self) -> &Key {
+        match self {
+            Precondition::Absent(key) | Precondition::Version(key, _) => key,
+        }
+    }
+}
+
+impl Write {
+    pub fn key(&self) -> &Key {
+        match self {
+            Write::Put { key, .. } | Write::Delete { key } => key,
+        }
+    }
+}
