@@ -183,6 +183,22 @@ pub enum Rotation {
 }
 
 impl Connection {
+    /// Revoked and forgotten: what is stored is only a tombstone.
+    pub fn is_gone(&self) -> bool {
+        matches!(self.status, Status::Revoked { .. })
+    }
+
+    /// The tombstone: ids alone, so that nothing in flight can revive what was revoked.
+    pub fn buried(mut self, now: Timestamp) -> Self {
+        self.status = Status::Revoked { since: now };
+        self.sets.clear();
+        self.metadata.clear();
+        self.params.clear();
+        self.subject = None;
+        self.updated_at = now;
+        self
+    }
+
     pub fn set(&self, name: &TokenSetName) -> Option<&TokenSet> {
         self.sets.get(name)
     }

@@ -38,6 +38,12 @@ impl Partition {
         (!name.is_empty() && name.len() <= 64 && name.bytes().all(allowed)).then_some(Self(name))
     }
 
+    /// For names whose parts are known to be well formed: any other character becomes `_`.
+    pub fn of(kind: &str, id: &str) -> Self {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_');
+        Self(kind.chars().chain(id.chars()).map(|c| if allowed(c) { c } else { '_' }).collect())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

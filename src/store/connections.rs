@@ -1,0 +1,158 @@
+//! Listing connections: 256 ordered ranges, walked in order. A filter is an index, so that a listing
+//! costs what it returns.
+
+use futures::stream::{self, StreamExt as _};
+
+use crate::domain::connection::Connection;
+use crate::domain::ids::{ConnectionId, EndUserId, ProviderId, TenantId};
+use crate::ports::kv::Key;
+
+use super::entities::keys;
+use super::error::StoreError;
+use super::record::Stored;
+use super::{Change, Store};
+
+/// How many partitions are asked at once.
+const ASKED_AT_ONCE: usize = 16;
+const STATUSES: [&str; 3] = ["active", "in_doubt", "needs_reauth"];
+
+/// Which connections of a tenant. The narrowest index is walked; the rest is checked on what it finds.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionFilter {
+    pub provider: Option<ProviderId>,
+    pub end_user: Option<EndUserId>,
+    pub status: Option<String>,
+}
+
+#[derive(Debug)]
+pub struct ConnectionPage {
+    pub connections: Vec<Connection>,
+    /// The last connection looked at, when there may be more; a page may be short and still have it.
+    pub next: Option<ConnectionId>,
+}
+
+/// Ids of one partition, and whether it holds more behind them.
+struct Ids {
+    ids: Vec<ConnectionId>,
+    more: bool,
+}
+
+impl ConnectionFilter {
+    fn admits(&self, connection: &Connection) -> bool {
+        self.provider.as_ref().is_none_or(|wanted| *wanted == connection.provider)
+            && self.end_user.as_ref().is_none_or(|wanted| *wanted == connection.end_user)
+            && self.status.as_deref().is_none_or(|wanted| wanted == connection.status.as_str())
+    }
+
+    fn prefix(&self, tenant: &TenantId) -> String {
+        match (&self.end_user, &self.status, &self.provider) {
+            (Some(end_user), _, _) => keys::end_user_prefix(tenant, end_user),
+            (None, Some(status), _) => keys::status_prefix(tenant, status),
+            (None, None, Some(provider)) => keys::provider_prefix(tenant, provider),
+            (None, None, None) => format!("g/{tenant}/"),
+        }
+    }
+
+    fn partitions(&self, tenant: &TenantId, after: Option<&ConnectionId>) -> std::ops::RangeInclusive<u8> {
+        let first = after.map_or(0, ConnectionId::partition);
+        match &self.end_user {
+            None => first..=u8::MAX,
+            Some(end_user) => {
+                let only = ConnectionId::partition_of(tenant, end_user);
+                only..=only
+            }
+        }
+    }
+}
+
+impl Store {
+    /// Up to `limit` connections after `after`, ordered by id.
+    pub async fn connections(
+        &self,
+        tenant: &TenantId,
+        filter: &ConnectionFilter,
+        after: Option<&ConnectionId>,
+        limit: usize,
+    ) -> Result<ConnectionPage, StoreError> {
+        let prefix = filter.prefix(tenant);
+        let asked = stream::iter(filter.partitions(tenant, after)).map(|partition| {
+            let from = after.filter(|id| id.partition() == partition);
+            self.ids_in(partition, &prefix, from, limit + 1)
+        });
+        let mut asked = std::pin::pin!(asked.buffered(ASKED_AT_ONCE));
+        let mut page = ConnectionPage { connections: Vec::new(), next: None };
+        let mut last_seen = None;
+        while let Some(found) = asked.next().await {
+            let Ids { ids, more } = found?;
+            for id in ids {
+                if page.connections.len() == limit {
+                    page.next = last_seen;
+                    return Ok(page);
+                }
+                let found = self.read(&keys::connection(tenant, &id)).await?.map(|stored| stored.value);
+                page.connections.extend(found.filter(|connection| !connection.is_gone() && filter.admits(connection)));
+                last_seen = Some(id);
+            }
+            if more {
+                page.next = last_seen;
+                return Ok(page);
+            }
+        }
+        Ok(page)
+    }
+
+    /// Puts a connection into `change`: the grant and its index entries, moved from `before`.
+    pub fn put_connection(
+        change: &mut Change,
+        connection: &Connection,
+        before: Option<&Stored<Connection>>,
+    ) -> Result<(), StoreError> {
+        let (tenant, id) = (&connection.tenant, &connection.id);
+        let status = connection.status.as_str();
+        for stale in STATUSES.into_iter().filter(|other| *other != status) {
+            if before.is_some_and(|before| before.value.status.as_str() == stale) {
+                change.unindex(keys::by_status(tenant, stale, id));
+            }
+        }
+        let unmoved = before.is_some_and(|before| before.value.status.as_str() == status);
+        if !unmoved {
+            change.index(keys::by_status(tenant, status, id));
+            change.index(keys::by_provider(tenant, &connection.provider, id));
+            change.index(keys::by_end_user(tenant, &connection.end_user, id));
+        }
+        change.store(&keys::connection(tenant, id), connection, before.map(|before| before.version), None)?;
+        Ok(())
+    }
+
+    /// Puts a connection's end into `change`: a tombstone without tokens, which keeps the version
+    /// going for `keep` so that nothing in flight can revive it, and no index entries.
+    pub fn bury_connection(
+        change: &mut Change,
+        buried: &Connection,
+        before: &Stored<Connection>,
+        keep: std::time::Duration,
+    ) -> Result<(), StoreError> {
+        let (tenant, id) = (&buried.tenant, &buried.id);
+        change.unindex(keys::by_status(tenant, before.value.status.as_str(), id));
+        change.unindex(keys::by_provider(tenant, &buried.provider, id));
+        change.unindex(keys::by_end_user(tenant, &buried.end_user, id));
+        change.replace(&keys::connection(tenant, id), buried, before.version, Some(keep))?;
+        Ok(())
+    }
+
+    async fn ids_in(&self, partition: u8, prefix: &str, after: Option<&ConnectionId>, limit: usize) -> Result<Ids, StoreError> {
+        let partition = keys::connection_partition(partition);
+        let after: Option<Key> = after.map(|id| Key { partition: partition.clone(), name: format!("{prefix}{id}").into_bytes() });
+        let mut after = after.map(|key| key.name);
+        let mut ids = Vec::new();
+        loop {
+            let page = self.kv.list(&partition, prefix.as_bytes(), after.as_deref(), limit.min(1000)).await?;
+            let names = page.entries.iter().filter_map(|entry| std::str::from_utf8(&entry.name).ok()?.strip_prefix(prefix));
+            ids.extend(names.filter_map(|id| ConnectionId::parse(id).ok()));
+            match page.next {
+                Some(next) if ids.len() < limit => after = Some(next),
+                next => return Ok(Ids { ids, more: next.is_some() }),
+            }
+        }
+    }
+}
