@@ -1,1 +1,83 @@
-//! (being built)
+//! HTTP: the only layer that knows actix-web. A handler extracts, calls one service method and maps
+//! the answer; it decides nothing.
+
+pub mod answer;
+pub mod api;
+pub mod endpoint;
+pub mod error;
+pub mod fields;
+pub mod lenient;
+pub mod middleware;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::ops::Deref;
+
+use actix_web::http::Method;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use crate::domain::error_code::ErrorCode;
+use crate::domain::refusal::Refusal;
+use crate::services::Services;
+
+use endpoint::Endpoint;
+
+/// What handlers share.
+pub struct State {
+    pub services: Services,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// The only `Host` names answered, where that is limited.
+    pub hosts: Option<Vec<String>>,
+}
+
+impl Deref for State {
+    type Target = Services;
+    fn deref(&self) -> &Services {
+        &self.services
+    }
+}
+
+/// Every route there is, on one screen.
+pub fn table() -> Vec<Endpoint> {
+    use api::{api_keys, health};
+    use endpoint::{public, tenant};
+
+    const GET: Method = Method::GET;
+    const POST: Method = Method::POST;
+    vec![
+        // Accounts
+        tenant(POST, "/create-api-key", api_keys::create),
+        tenant(GET, "/api-keys", api_keys::list),
+        tenant(POST, "/revoke-api-key", api_keys::revoke),
+        // The server itself
+        public(GET, "/healthz", health::live),
+        public(GET, "/readyz", health::ready),
+    ]
+}
+
+/// Registers the table: one resource per path, which answers a wrong method by itself.
+pub fn configure(config: &mut web::ServiceConfig) {
+    let mut by_path: BTreeMap<&'static str, Vec<Endpoint>> = BTreeMap::new();
+    for endpoint in table() {
+        by_path.entry(endpoint.path).or_default().push(endpoint);
+    }
+    for (path, endpoints) in by_path {
+        let mut resource = web::resource(path).default_service(web::route().to(wrong_method));
+        for endpoint in endpoints {
+            resource = resource.route(endpoint.route());
+        }
+        config.service(resource);
+    }
+    config.default_service(web::route().to(nothing_here));
+}
+
+async fn wrong_method(request: HttpRequest) -> HttpResponse {
+    let detail = format!("This path is not called with {}; see /docs.", request.method());
+    error::problem(Refusal::new(ErrorCode::MethodNotAllowed, detail), &middleware::request_id(&request))
+}
+
+async fn nothing_here(request: HttpRequest) -> HttpResponse {
+    let refusal = Refusal::new(ErrorCode::NotFound, "There is nothing at this path; see /docs.");
+    error::problem(refusal, &middleware::request_id(&request))
+}

@@ -1,0 +1,33 @@
+//! Whether the server lives, and whether it can do its work.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::refusal::Refusal;
+use crate::web::answer::Answer;
+use crate::web::endpoint::{Origin, Shared};
+
+/// A call without fields.
+#[derive(Debug, Deserialize)]
+pub struct Nothing {}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    /// `ok`, or what is wrong.
+    pub status: &'static str,
+}
+
+/// The process runs.
+#[utoipa::path(get, path = "/healthz", tag = "server", security(()), responses((status = 200, body = Health)))]
+pub async fn live(_state: Shared, _origin: Origin, _nothing: Nothing) -> Result<Answer, Refusal> {
+    Answer::ok(&Health { status: "ok" })
+}
+
+/// The store can be reached and the server is not stopping.
+#[utoipa::path(get, path = "/readyz", tag = "server", security(()), responses((status = 200, body = Health), (status = 503, body = Health)))]
+pub async fn ready(state: Shared, _origin: Origin, _nothing: Nothing) -> Result<Answer, Refusal> {
+    match state.services.readiness().await {
+        Ok(()) => Answer::ok(&Health { status: "ok" }),
+        Err(what) => Answer::unavailable(&Health { status: what }),
+    }
+}

@@ -1,0 +1,4 @@
+//! The API, one file per resource. Wire types stand beside their handlers and go no further in.
+
+pub mod api_keys;
+pub mod health;
