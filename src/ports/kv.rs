@@ -9,8 +9,10 @@
 //!   whatever others write meanwhile;
 //! - keys and values are arbitrary bytes: key names to 1 KiB, values to 1 MiB and a little more;
 //! - a value past its time to live is not seen again; when it is collected is the adapter's affair;
-//! - a commit whose answer was lost is [`Commit::Unknown`], and [`Kv::settle`] says what became of it.
+//! - a commit that ends in an error wrote nothing and never will; one whose answer was lost is
+//!   [`Commit::Unknown`], and [`Kv::settle`] says what became of it.
 
+use std::ops::Bound;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,6 +24,14 @@ pub const NAME_MAX: usize = 1024;
 pub const VALUE_MAX: usize = 1024 * 1024 + 4096;
 /// Most preconditions and writes of one batch, together.
 pub const BATCH_MAX: usize = 256;
+/// Most bytes of values in one batch.
+pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Most entries of one page.
+pub const PAGE_MAX: usize = 1000;
+/// A page ends early once its values reach this many bytes.
+pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Longest time to live: ten years.
+pub const TTL_MAX: Duration = Duration::from_secs(10 * 366 * 86_400);
 /// How long the outcome of a commit can be asked for.
 pub const SETTLE_WINDOW: Duration = Duration::from_secs(600);
 
@@ -74,13 +84,14 @@ pub enum Precondition {
 pub enum Write {
     /// The writer chooses the version (expected + 1, or 1 for a new key), since the seal binds it.
     /// Where reuse of a deleted key could confuse, the layer above puts a tombstone value instead of
-    /// deleting, so that versions go on.
+    /// deleting, so that versions go on. A time to live counts in milliseconds, rounded up.
     Put { key: Key, version: u64, value: Bytes, ttl: Option<Duration> },
     /// Deleting what is not there is no error.
     Delete { key: Key },
 }
 
-/// Names one attempt to commit, so that its outcome can be asked for. Random.
+/// Names one attempt to commit, so that its outcome can be asked for. Random, and never used for a
+/// second commit: whoever tries again takes a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AttemptId(pub [u8; 16]);
 
@@ -94,7 +105,7 @@ pub struct Batch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Commit {
     Applied,
-    /// A precondition does not hold; nothing was written.
+    /// A precondition does not hold, or the attempt was settled before it arrived; nothing was written.
     Conflict,
     /// The answer was lost: ask [`Kv::settle`].
     Unknown,
@@ -140,10 +151,12 @@ pub trait Kv: Send + Sync + 'static {
     /// `limit` (1-1000). A page may be short and still have a `next`.
     async fn list(&self, partition: &Partition, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Entries, KvError>;
 
-    /// Reads and deletes; one caller gets the value.
+    /// Reads and deletes; one caller gets the value. An error may have taken it: what is taken once
+    /// fails closed.
     async fn take(&self, key: &Key) -> Result<Option<Versioned>, KvError>;
 
-    /// Refuses a batch over two partitions, over [`BATCH_MAX`], or with an oversized key or value.
+    /// Applies the writes in their order, if all preconditions hold. Refuses what [`Batch::check`] does.
+    /// An error means that nothing was written; a lost answer is no error but [`Commit::Unknown`].
     async fn commit(&self, batch: Batch) -> Result<Commit, KvError>;
 
     /// Settles an [`Commit::Unknown`] of the last [`SETTLE_WINDOW`].
@@ -157,26 +170,62 @@ impl Batch {
     /// The partition all keys share; a batch that is empty, too long, mixed or oversized is refused.
     /// Each adapter calls this first.
     pub fn check(&self) -> Result<&Partition, KvError> {
-        let refused = |why: &str| Err(KvError::Refused(why.to_owned()));
+        if self.preconditions.len() + self.writes.len() > BATCH_MAX {
+            return refused("a batch is too long");
+        }
         let keys = self.preconditions.iter().map(Precondition::key).chain(self.writes.iter().map(Write::key));
         let mut partition = None;
         for key in keys {
             if *partition.get_or_insert(&key.partition) != &key.partition {
                 return refused("a batch must stay in one partition");
             }
-            if key.name.len() > NAME_MAX {
-                return refused("a key's name is too long");
-            }
+            check_name(&key.name)?;
         }
-        if self.preconditions.len() + self.writes.len() > BATCH_MAX {
-            return refused("a batch is too long");
+        let mut total = 0;
+        for write in &self.writes {
+            total += write.check()?;
         }
-        let oversized = |write: &Write| matches!(write, Write::Put { value, .. } if value.len() > VALUE_MAX);
-        if self.writes.iter().any(oversized) {
-            return refused("a value is too large");
+        if total > BATCH_BYTES_MAX {
+            return refused("a batch is too large");
         }
         partition.map_or_else(|| refused("a batch must not be empty"), Ok)
     }
+}
+
+fn refused<T>(why: &str) -> Result<T, KvError> {
+    Err(KvError::Refused(why.to_owned()))
+}
+
+/// Each adapter calls this first for a key that is not in a batch.
+pub fn check_name(name: &[u8]) -> Result<(), KvError> {
+    if name.len() > NAME_MAX { refused("a key's name is too long") } else { Ok(()) }
+}
+
+/// Each adapter calls this first for a listing.
+pub fn check_listing(prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<(), KvError> {
+    check_name(prefix)?;
+    check_name(after.unwrap_or_default())?;
+    if (1..=PAGE_MAX).contains(&limit) { Ok(()) } else { refused("a page has 1 to 1000 entries") }
+}
+
+/// The names that begin with `prefix` and follow `after`, as bounds in byte order.
+pub fn name_range(prefix: &[u8], after: Option<&[u8]>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    let lower = match after {
+        Some(after) if after >= prefix => Bound::Excluded(after.to_vec()),
+        _ => Bound::Included(prefix.to_vec()),
+    };
+    // The least name above all that begin with the prefix: its last byte that can grow, grown.
+    let upper = prefix.iter().rposition(|&byte| byte != u8::MAX).map_or(Bound::Unbounded, |last| {
+        let mut end = prefix[..=last].to_vec();
+        end[last] += 1;
+        Bound::Excluded(end)
+    });
+    (lower, upper)
+}
+
+/// A time to live in the unit that stores count in: whole milliseconds, at least one.
+pub fn ttl_millis(ttl: Duration) -> i64 {
+    i64::try_from(ttl.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX).max(1)
 }
 
 impl Precondition {
@@ -191,6 +240,16 @@ impl Write {
     pub fn key(&self) -> &Key {
         match self {
             Write::Put { key, .. } | Write::Delete { key } => key,
+        }
+    }
+
+    /// The size of what it puts.
+    fn check(&self) -> Result<usize, KvError> {
+        match self {
+            Write::Put { value, .. } if value.len() > VALUE_MAX => refused("a value is too large"),
+            Write::Put { ttl: Some(ttl), .. } if *ttl > TTL_MAX => refused("a time to live is too long"),
+            Write::Put { value, .. } => Ok(value.len()),
+            Write::Delete { .. } => Ok(0),
         }
     }
 }
