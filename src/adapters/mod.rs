@@ -1,3 +1,6 @@
-//! The ports' implementations. Only `app.rs` names them, and they do not know one another.
+//! Implementations of the ports. Each knows its driver and its port and no other adapter; only
+//! `app.rs` names them.
 
 pub mod memory;
+pub mod outbound;
+pub mod system;
