@@ -11,6 +11,7 @@ pub mod ids;
 pub mod integration;
 pub mod link;
 pub mod page;
+pub mod provider;
 pub mod refusal;
 pub mod scope;
 pub mod secret;

@@ -1,1 +1,14 @@
-//! (being built)
+//! OAuth as pure functions, in pairs: build a request, judge its answer. No clock, no randomness, no
+//! store and no await; a provider is data (`provider_file`), never a name in the code.
+
+mod answer;
+pub mod authorize_url;
+pub mod callback;
+pub mod client;
+mod client_auth;
+mod expiry;
+pub mod pkce;
+mod provider_error;
+pub mod request;
+pub mod token_request;
+pub mod token_response;

@@ -1,0 +1,80 @@
+//! How a provider's refresh tokens live and die: what a refresh may cost (REFRESH.md).
+
+use std::time::Duration;
+
+use super::request::RequestSpec;
+use super::response::ResponseSpec;
+
+/// What a use does to a refresh token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefreshClass {
+    /// There is no refresh.
+    None,
+    /// The same token again and again.
+    Nonrotating,
+    /// Each use brings the next; the old one is still good for so long.
+    RotateGrace(Duration),
+    /// Each use brings the next; the old one is refused, the family lives.
+    RotatePlain,
+    /// Each use brings the next; the old one's use kills the family.
+    RotateStrict,
+    /// Nobody said. Retried like grace, stolen like strict.
+    Unknown,
+}
+
+impl RefreshClass {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RefreshClass::None => "none",
+            RefreshClass::Nonrotating => "nonrotating",
+            RefreshClass::RotateGrace(_) => "rotate_grace",
+            RefreshClass::RotatePlain => "rotate_plain",
+            RefreshClass::RotateStrict => "rotate_strict",
+            RefreshClass::Unknown => "unknown",
+        }
+    }
+}
+
+/// The `[refresh]` block.
+#[derive(Debug, Clone)]
+pub struct RefreshSpec {
+    pub(crate) class: RefreshClass,
+    pub(crate) kills_access: bool,
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) idle_max: Option<Duration>,
+    pub(crate) min_interval: Option<Duration>,
+    pub(crate) note: Option<String>,
+    pub(crate) request: RequestSpec,
+    pub(crate) response: ResponseSpec,
+}
+
+impl RefreshSpec {
+    pub fn class(&self) -> RefreshClass {
+        self.class
+    }
+
+    /// A refresh ends the access token that clients may still hold.
+    pub fn kills_access(&self) -> bool {
+        self.kills_access
+    }
+
+    /// A refresh token lives so long from the consent, used or not.
+    pub fn max_age(&self) -> Option<Duration> {
+        self.max_age
+    }
+
+    /// A refresh token dies when unused for so long.
+    pub fn idle_max(&self) -> Option<Duration> {
+        self.idle_max
+    }
+
+    /// The provider throttles refreshes of one grant that come closer together.
+    pub fn min_interval(&self) -> Option<Duration> {
+        self.min_interval
+    }
+
+    /// How a refresh token is had, for people.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+}

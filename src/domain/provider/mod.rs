@@ -1,0 +1,189 @@
+//! A provider as data: what its file said, checked. Code that holds a [`Provider`] may rely on every
+//! rule of [`rules`]; nothing here knows how a file is written or a request is sent.
+
+pub mod lifetimes;
+pub mod param;
+pub mod redirects;
+pub mod request;
+pub mod response;
+pub mod rules;
+pub mod template;
+
+use std::collections::BTreeMap;
+
+pub use lifetimes::{RefreshClass, RefreshSpec};
+pub use param::{NeededBy, ParamKind, ParamSpec};
+pub use redirects::{Loopback, RedirectRules};
+pub use request::{AfterConnectSpec, AuthorizeSpec, CallbackSpec, PkceUse, RequestSpec, RevokeSpec, ScopeSpec, UseSpec};
+pub use response::{ErrorRules, ResponseSpec, SetSpec};
+
+use super::ids::ProviderId;
+use super::refusal::Refusal;
+
+/// What a provider file says.
+#[derive(Debug, Clone)]
+pub struct ProviderSpec {
+    pub id: ProviderId,
+    pub name: String,
+    /// Where the provider documents its OAuth.
+    pub docs: String,
+    /// `YYYY-MM-DD`: when somebody last compared the file with that.
+    pub checked: String,
+    pub known: Known,
+    pub categories: Vec<String>,
+    /// How to get client credentials, in a sentence or two.
+    pub credentials: String,
+    /// What a tenant should know beforehand.
+    pub warnings: Vec<String>,
+    pub params: BTreeMap<String, ParamSpec>,
+    pub authorize: AuthorizeSpec,
+    pub callback: CallbackSpec,
+    pub token: RequestSpec,
+    pub response: ResponseSpec,
+    pub refresh: RefreshSpec,
+    pub revoke: Option<RevokeSpec>,
+    pub after_connect: Vec<AfterConnectSpec>,
+    pub errors: ErrorRules,
+    pub usage: UseSpec,
+    pub redirects: RedirectRules,
+}
+
+/// How well the file's facts are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// Read in the provider's own documentation.
+    Docs,
+    /// Several libraries agree.
+    Libraries,
+    OneLibrary,
+}
+
+impl Known {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Known::Docs => "docs",
+            Known::Libraries => "libraries",
+            Known::OneLibrary => "one_library",
+        }
+    }
+}
+
+/// A provider whose file passed the rules.
+#[derive(Debug, Clone)]
+pub struct Provider {
+    spec: ProviderSpec,
+    /// Values of the params that the operator's process supplies.
+    deployment: BTreeMap<String, String>,
+}
+
+impl Provider {
+    /// The one constructor: every rule that is broken is named.
+    pub fn checked(spec: ProviderSpec) -> Result<Self, Vec<rules::Fault>> {
+        let faults = rules::faults(&spec);
+        if faults.is_empty() { Ok(Self { spec, deployment: BTreeMap::new() }) } else { Err(faults) }
+    }
+
+    /// With the values that the deployment supplies; `None` when one that it needs is missing.
+    pub fn deployed(mut self, values: &BTreeMap<String, String>) -> Result<Option<Self>, Refusal> {
+        for param in self.spec.params.values().filter(|param| param.needed_by == NeededBy::Deployment) {
+            let Some(value) = values.get(&param.name).or(param.default.as_ref()) else { return Ok(None) };
+            param.check(value)?;
+            self.deployment.insert(param.name.clone(), value.clone());
+        }
+        Ok(Some(self))
+    }
+
+    pub fn id(&self) -> &ProviderId {
+        &self.spec.id
+    }
+
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    pub fn spec(&self) -> &ProviderSpec {
+        &self.spec
+    }
+
+    /// A flow uses PKCE unless this is [`PkceUse::Off`].
+    pub fn pkce(&self) -> PkceUse {
+        self.spec.authorize.pkce
+    }
+
+    /// Whether the authorize request carries a `nonce`.
+    pub fn wants_nonce(&self) -> bool {
+        self.spec.authorize.nonce
+    }
+
+    pub fn refresh(&self) -> &RefreshSpec {
+        &self.spec.refresh
+    }
+
+    pub fn scopes(&self) -> &ScopeSpec {
+        &self.spec.authorize.scopes
+    }
+
+    pub fn redirects(&self) -> &RedirectRules {
+        &self.spec.redirects
+    }
+
+    /// Whether an integration must, may or cannot have a client secret.
+    pub fn client_secret(&self) -> request::ClientSecret {
+        self.spec.token.client_secret()
+    }
+
+    /// Whether the redirect back arrives as a POST from another site (`response_mode=form_post`).
+    pub fn posts_back(&self) -> bool {
+        self.spec.callback.form_post
+    }
+
+    pub(crate) fn deployment_value(&self, name: &str) -> Option<&str> {
+        self.deployment.get(name).map(String::as_str)
+    }
+
+    /// The provider's own settings as a tenant gave them, checked, with defaults: for `Integration`
+    /// those of the integration (a link's are welcome too), for `Link` those of the link, where
+    /// `known` are the integration's. The first map is public, the second secret.
+    pub fn settle_params(
+        &self,
+        given: &BTreeMap<String, String>,
+        by: NeededBy,
+        known: &BTreeMap<String, String>,
+    ) -> Result<SettledParams, Refusal> {
+        let declared = |name: &String| self.spec.params.get(name).is_some_and(|param| param.may_come_from(by));
+        if let Some(unknown) = given.keys().find(|name| !declared(name)) {
+            return Err(Refusal::field(unknown, format!("is not a setting of {}", self.spec.name)));
+        }
+        let mut settled = SettledParams::default();
+        for param in self.spec.params.values().filter(|param| param.may_come_from(by)) {
+            let value = given.get(&param.name).or_else(|| param.default.as_ref().filter(|_| !known.contains_key(&param.name)));
+            match value {
+                Some(value) => settled.add(param, value)?,
+                None if param.needed_by == by && !param.optional && !known.contains_key(&param.name) => {
+                    return Err(Refusal::field(&param.name, format!("is needed: {}", param.title)));
+                }
+                None => {}
+            }
+        }
+        Ok(settled)
+    }
+}
+
+/// Params of an integration or a link, checked.
+#[derive(Debug, Clone, Default)]
+pub struct SettledParams {
+    pub public: BTreeMap<String, String>,
+    pub secret: BTreeMap<String, super::secret::SecretString>,
+}
+
+impl SettledParams {
+    fn add(&mut self, param: &ParamSpec, value: &str) -> Result<(), Refusal> {
+        param.check(value)?;
+        if param.secret {
+            self.secret.insert(param.name.clone(), value.into());
+        } else {
+            self.public.insert(param.name.clone(), value.to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,220 @@
+//! What is sent to a provider, as its file draws it: the authorize redirect, and one shape for every
+//! call to an endpoint (exchange, refresh, revoke, look-ups once connected).
+
+use std::collections::BTreeMap;
+
+use crate::domain::call::Method;
+use crate::domain::ids::TokenSetName;
+
+use super::response::Pointer;
+use super::template::{Template, UrlTemplate};
+
+/// The `[authorize]` block.
+#[derive(Debug, Clone)]
+pub struct AuthorizeSpec {
+    pub url: UrlTemplate,
+    pub params: BTreeMap<String, Template>,
+    pub rename: BTreeMap<String, String>,
+    pub drop: Vec<String>,
+    pub scopes: ScopeSpec,
+    pub pkce: PkceUse,
+    pub nonce: bool,
+}
+
+/// Whether and how a flow proves that the same party began and ends it (RFC 7636).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PkceUse {
+    /// S256, and the provider insists.
+    Required,
+    /// S256; the provider would do without.
+    Optional,
+    /// The provider knows only the method `plain`.
+    Plain,
+    /// The provider breaks on the extra params.
+    Off,
+}
+
+impl PkceUse {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PkceUse::Required => "required",
+            PkceUse::Optional => "optional",
+            PkceUse::Plain => "plain",
+            PkceUse::Off => "off",
+        }
+    }
+}
+
+/// How scopes are asked for.
+#[derive(Debug, Clone)]
+pub struct ScopeSpec {
+    /// The provider has no scopes: none are sent.
+    pub none: bool,
+    pub separator: String,
+    /// Asked for when the integration names none.
+    pub default: Vec<String>,
+    /// Asked for besides what the integration names.
+    pub always: Vec<String>,
+    /// Further scope params: param name → the prefix by which a scope is put into it.
+    pub lists: BTreeMap<String, String>,
+    pub examples: Vec<String>,
+}
+
+impl ScopeSpec {
+    /// What to ask for when the tenant names these.
+    pub fn asked(&self, named: &[String]) -> Vec<String> {
+        let named = if named.is_empty() { &self.default } else { named };
+        let mut asked: Vec<String> = Vec::new();
+        for scope in named.iter().chain(&self.always).filter(|_| !self.none) {
+            if !asked.contains(scope) {
+                asked.push(scope.clone());
+            }
+        }
+        asked
+    }
+}
+
+/// The `[callback]` block.
+#[derive(Debug, Clone)]
+pub struct CallbackSpec {
+    pub code_param: String,
+    /// Params of the callback that are kept with the connection.
+    pub keep: Vec<String>,
+    /// What `iss` must be (RFC 9207), where the provider names itself.
+    pub issuer: Option<String>,
+    pub form_post: bool,
+}
+
+/// One call to an endpoint.
+#[derive(Debug, Clone)]
+pub struct RequestSpec {
+    pub method: Method,
+    pub url: UrlTemplate,
+    pub client_auth: ClientAuth,
+    pub basic: BasicEncoding,
+    /// Sends `client_id` in the body beside Basic.
+    pub client_id_in_body: bool,
+    pub body: BodyKind,
+    pub headers: BTreeMap<String, Template>,
+    pub params: BTreeMap<String, ParamValue>,
+    pub rename: BTreeMap<String, String>,
+    pub drop: Vec<String>,
+}
+
+/// A param's value as the file has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParamValue {
+    Text(Template),
+    Integer(i64),
+    Bool(bool),
+}
+
+/// How the client proves itself. Without a secret, `Post` and `Basic` are as `Public`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuth {
+    Post,
+    Basic,
+    /// A public client: its id alone.
+    Public,
+    /// Nothing of the client is sent.
+    Off,
+}
+
+impl ClientAuth {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ClientAuth::Post => "post",
+            ClientAuth::Basic => "basic",
+            ClientAuth::Public => "none",
+            ClientAuth::Off => "off",
+        }
+    }
+}
+
+/// How id and secret are put into a Basic header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BasicEncoding {
+    /// RFC 6749 2.3.1: form-encoded first.
+    Form,
+    /// As they are, as most providers read them.
+    Raw,
+}
+
+/// Where the params of a call stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyKind {
+    Form,
+    Json,
+    Query,
+}
+
+impl BodyKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BodyKind::Form => "form",
+            BodyKind::Json => "json",
+            BodyKind::Query => "query",
+        }
+    }
+}
+
+/// Whether an integration must have a client secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientSecret {
+    Required,
+    /// A public client does without.
+    Optional,
+    Unused,
+}
+
+impl RequestSpec {
+    pub(crate) fn client_secret(&self) -> ClientSecret {
+        let held_elsewhere = self.headers.values().any(|header| header.names().contains("client_secret"));
+        match self.client_auth {
+            ClientAuth::Post | ClientAuth::Basic => ClientSecret::Required,
+            ClientAuth::Public | ClientAuth::Off if held_elsewhere => ClientSecret::Required,
+            ClientAuth::Public => ClientSecret::Optional,
+            ClientAuth::Off => ClientSecret::Unused,
+        }
+    }
+}
+
+/// The `[revoke]` block.
+#[derive(Debug, Clone)]
+pub struct RevokeSpec {
+    pub request: RequestSpec,
+    pub token: RevokedToken,
+    /// What the token's param is called.
+    pub param: String,
+    /// Sends `token_type_hint` (RFC 7009 2.1).
+    pub hint: bool,
+}
+
+/// Which token is revoked; the other is used where the grant has no such one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RevokedToken {
+    Refresh,
+    Access,
+}
+
+/// One `[[after_connect]]` step: a look-up with the new token.
+#[derive(Debug, Clone)]
+pub struct AfterConnectSpec {
+    pub name: String,
+    pub request: RequestSpec,
+    /// Whose access token is used; the first set that came where it names none.
+    pub token_set: Option<TokenSetName>,
+    pub keep: BTreeMap<String, Pointer>,
+    pub subject: Vec<Pointer>,
+    /// A failure does not stop the connection.
+    pub optional: bool,
+}
+
+/// The `[use]` block: how a tenant uses the token. Templates are shown as they stand.
+#[derive(Debug, Clone)]
+pub struct UseSpec {
+    pub header: String,
+    pub scheme: String,
+    pub base_url: Option<String>,
+    pub headers: BTreeMap<String, String>,
+}

@@ -1,0 +1,278 @@
+//! The rules a provider must keep, beyond what its types already hold. Each broken one is named
+//! with its place in the file.
+
+use std::collections::BTreeSet;
+
+use url::Url;
+
+use super::param::{NeededBy, ParamKind, ParamSpec};
+use super::request::{BodyKind, ParamValue, PkceUse, RequestSpec};
+use super::response::{Pointer, Source};
+use super::template::{Template, UrlTemplate};
+use super::{ProviderSpec, RefreshClass};
+use crate::domain::call::Method;
+
+/// Longest text for people, in bytes.
+const TEXT_MAX: usize = 1_000;
+
+/// A broken rule: where, as a path of keys, and what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub at: String,
+    pub message: String,
+}
+
+impl Fault {
+    pub fn new(at: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { at: at.into(), message: message.into() }
+    }
+}
+
+/// Names that the engine gives a value, per kind of request. The ones in `SECRET` never stand in a URL.
+const AUTHORIZE: &[&str] = &["client_id", "redirect_uri", "scope", "state"];
+const EXCHANGE: &[&str] = &["client_id", "client_secret", "code", "redirect_uri", "code_verifier"];
+const REFRESH: &[&str] = &["client_id", "client_secret", "refresh_token", "access_token", "scope"];
+const REVOKE: &[&str] = &["client_id", "client_secret", "token", "refresh_token", "access_token"];
+const LOOKUP: &[&str] = &["client_id", "access_token", "token_type"];
+const SECRET: &[&str] = &["client_secret", "code", "code_verifier", "refresh_token", "access_token", "token"];
+
+/// Headers that a file may not set: they belong to the connection, not to the call.
+const FORBIDDEN_HEADERS: &[&str] =
+    &["host", "content-length", "transfer-encoding", "connection", "content-type", "accept-encoding", "cookie", "expect", "te", "upgrade"];
+
+pub fn faults(spec: &ProviderSpec) -> Vec<Fault> {
+    let mut check = Check { spec, faults: Vec::new() };
+    check.papers();
+    check.params();
+    check.authorize();
+    check.request("token", &spec.token, EXCHANGE, true);
+    if spec.refresh.class() != RefreshClass::None {
+        check.request("refresh", &spec.refresh.request, REFRESH, false);
+    }
+    if let Some(revoke) = &spec.revoke {
+        check.request("revoke", &revoke.request, REVOKE, false);
+    }
+    check.lookups();
+    check.responses();
+    check.usage();
+    check.faults
+}
+
+struct Check<'a> {
+    spec: &'a ProviderSpec,
+    faults: Vec<Fault>,
+}
+
+impl Check<'_> {
+    fn fault(&mut self, at: impl Into<String>, message: impl Into<String>) {
+        self.faults.push(Fault::new(at, message));
+    }
+
+    fn papers(&mut self) {
+        let spec = self.spec;
+        for (at, text) in [("name", &spec.name), ("credentials", &spec.credentials)] {
+            if text.trim().is_empty() || text.len() > TEXT_MAX || text.chars().any(char::is_control) {
+                self.fault(at, format!("must be 1 to {TEXT_MAX} bytes of text on one line"));
+            }
+        }
+        if !is_https(&spec.docs) {
+            self.fault("docs", "must be an https link to the provider's own documentation");
+        }
+        if spec.categories.is_empty() {
+            self.fault("categories", "must name at least one category");
+        }
+        for issuer in spec.callback.issuer.iter().filter(|issuer| !is_https(issuer)) {
+            // An issuer on loopback is written as the param that holds it.
+            if !issuer.starts_with('{') {
+                self.fault("callback.issuer", "must be an https URL");
+            }
+        }
+    }
+
+    fn params(&mut self) {
+        for (name, param) in &self.spec.params {
+            let at = format!("params.{name}");
+            let taken = AUTHORIZE.iter().chain(EXCHANGE).chain(REFRESH).chain(REVOKE).chain(LOOKUP);
+            if name.contains('.') || taken.clone().any(|known| known == name) {
+                self.fault(&at, "is a name that the engine uses itself");
+            }
+            for (key, value) in [("example", &param.example), ("default", &param.default)] {
+                if let Some(rule) = value.as_deref().and_then(|value| param.fault(value)) {
+                    self.fault(format!("{at}.{key}"), rule);
+                }
+            }
+            if param.example.is_none() && !matches!(param.kind, ParamKind::Enum(_)) {
+                self.fault(&at, "needs an `example`");
+            }
+            if param.secret && param.needed_by != NeededBy::Integration {
+                self.fault(&at, "is secret, so it must be `needed_by = \"integration\"`");
+            }
+            self.options(&at, param);
+        }
+    }
+
+    fn options(&mut self, at: &str, param: &ParamSpec) {
+        let ParamKind::Enum(options) = &param.kind else { return };
+        if options.is_empty() {
+            self.fault(at, "needs `options`");
+        }
+        let plain = |text: &String| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        if !options.values().all(plain) {
+            self.fault(format!("{at}.options"), "may stand for letters, digits, '-', '_' and '.' alone");
+        }
+    }
+
+    fn authorize(&mut self) {
+        let authorize = &self.spec.authorize;
+        self.url("authorize.url", &authorize.url, AUTHORIZE, false);
+        for (name, template) in &authorize.params {
+            self.template(&format!("authorize.params.{name}"), template, AUTHORIZE, Place { callback: false, secrets: false });
+        }
+        if authorize.scopes.separator.is_empty() || authorize.scopes.separator.len() > 3 {
+            self.fault("authorize.scopes.separator", "must have 1 to 3 characters");
+        }
+        let separator = authorize.scopes.separator.clone();
+        let scopes = &authorize.scopes;
+        let known: Vec<_> = scopes.default.iter().chain(&scopes.always).chain(&scopes.examples).collect();
+        if let Some(scope) = known.iter().find(|scope| scope.contains(&separator) || scope.is_empty()) {
+            self.fault("authorize.scopes", format!("the scope {scope:?} is empty or holds the separator {separator:?}: give each scope its own string"));
+        }
+        if authorize.pkce == PkceUse::Plain && authorize.drop.iter().any(|name| name == "code_challenge") {
+            self.fault("authorize.drop", "drops the PKCE challenge; say `pkce = \"off\"`");
+        }
+        if authorize.drop.iter().any(|name| name == "state") {
+            self.fault("authorize.drop", "drops `state`, without which no callback can be told from a forged one");
+        }
+    }
+
+    fn lookups(&mut self) {
+        for (at, step) in self.spec.after_connect.iter().enumerate() {
+            let at = format!("after_connect.{at}");
+            self.request(&at, &step.request, LOOKUP, false);
+            if step.keep.is_empty() && step.subject.is_empty() {
+                self.fault(&at, "looks something up and keeps nothing: give `keep` or `subject`");
+            }
+            if step.token_set.as_ref().is_some_and(|name| !self.spec.response.sets.iter().any(|set| set.name == *name)) {
+                self.fault(format!("{at}.token_set"), "names no token set of `[response.sets]`");
+            }
+        }
+    }
+
+    fn request(&mut self, at: &str, request: &RequestSpec, names: &[&str], callback: bool) {
+        self.url(&format!("{at}.url"), &request.url, names, callback);
+        if request.method == Method::Get && request.body != BodyKind::Query {
+            self.fault(format!("{at}.body"), "must be \"query\" where the method is \"get\"");
+        }
+        let place = Place { callback, secrets: true };
+        for (name, value) in &request.params {
+            if let ParamValue::Text(template) = value {
+                self.template(&format!("{at}.params.{name}"), template, names, place);
+            }
+        }
+        for (name, template) in &request.headers {
+            let at = format!("{at}.headers.{name}");
+            let token = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+            if name.is_empty() || !name.bytes().all(token) || FORBIDDEN_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
+                self.fault(&at, "is not a header that a file may set");
+            }
+            self.template(&at, template, names, place);
+        }
+    }
+
+    fn url(&mut self, at: &str, url: &UrlTemplate, names: &[&str], callback: bool) {
+        for name in url.host_names() {
+            if !self.spec.params.get(name).is_some_and(|param| param.kind.fits_host() && !param.secret) {
+                let rule = format!("`{{{name}}}` stands in the host, so it must be a declared param of the kind host, subdomain, guid or enum");
+                self.fault(at, rule);
+            }
+        }
+        if let Some(name) = url.origin_name()
+            && !self.spec.params.get(name).is_some_and(|param| param.kind == ParamKind::Origin)
+        {
+            self.fault(at, format!("`{{{name}}}` begins the URL, so it must be a declared param of the kind origin"));
+        }
+        let names: Vec<&str> = names.iter().copied().filter(|name| !SECRET.contains(name)).collect();
+        for name in url.path_names() {
+            self.name(at, name, &names, Place { callback, secrets: false });
+        }
+    }
+
+    fn template(&mut self, at: &str, template: &Template, names: &[&str], place: Place) {
+        for name in template.names() {
+            self.name(at, name, names, place);
+        }
+    }
+
+    fn name(&mut self, at: &str, name: &str, names: &[&str], place: Place) {
+        let kept = |name: &str| place.callback && self.spec.callback.keep.iter().any(|kept| kept == name);
+        let declared = self.spec.params.get(name).is_some_and(|param| place.secrets || !param.secret);
+        if declared || names.contains(&name) || name.strip_prefix("callback.").is_some_and(kept) {
+            return;
+        }
+        let known: BTreeSet<&str> = names.iter().copied().chain(self.spec.params.keys().map(String::as_str)).collect();
+        let known: Vec<_> = known.into_iter().collect();
+        self.fault(at, format!("`{{{name}}}` is not declared for this place; known here: {}", known.join(", ")));
+    }
+
+    fn responses(&mut self) {
+        for (at, response) in [("response", &self.spec.response), ("refresh.response", &self.spec.refresh.response)] {
+            if response.sets.is_empty() {
+                self.fault(at, "has no token set");
+            }
+            let tokens: Vec<String> = response
+                .sets
+                .iter()
+                .flat_map(|set| &set.at)
+                .flat_map(|base| response.fields.access_token.iter().chain(&response.fields.refresh_token).map(|at| format!("{}{}", base.path, at.path)))
+                .chain(["/id_token".to_owned(), "/access_token".to_owned(), "/refresh_token".to_owned()])
+                .collect();
+            for (name, pointer) in &response.keep {
+                if keeps_a_secret(pointer, &tokens) {
+                    self.fault(format!("{at}.keep.{name}"), "would keep a token as metadata, where it is shown to people");
+                }
+            }
+        }
+    }
+
+    fn usage(&mut self) {
+        let usage = self.spec.usage.clone();
+        let base_url = usage.base_url.iter().map(|url| ("use.base_url".to_owned(), url));
+        let headers = usage.headers.iter().map(|(name, value)| (format!("use.headers.{name}"), value));
+        let kept = |name: &str| {
+            let spec = self.spec;
+            spec.response.keep.contains_key(name)
+                || spec.callback.keep.iter().any(|kept| kept == name)
+                || spec.after_connect.iter().any(|step| step.keep.contains_key(name))
+        };
+        let mut faults = Vec::new();
+        for (at, text) in base_url.chain(headers) {
+            match Template::parse(text) {
+                Err(error) => faults.push(Fault::new(at, error.to_string())),
+                Ok(template) => {
+                    for name in template.names().into_iter().filter(|name| !kept(name) && *name != "client_id" && !self.spec.params.contains_key(*name)) {
+                        faults.push(Fault::new(at.clone(), format!("`{{{name}}}` is neither a param nor a kept value")));
+                    }
+                }
+            }
+        }
+        self.faults.extend(faults);
+    }
+}
+
+/// What may stand at a place.
+#[derive(Clone, Copy)]
+struct Place {
+    /// `{callback.x}`, for what the file keeps of the callback.
+    callback: bool,
+    /// Secret params.
+    secrets: bool,
+}
+
+fn keeps_a_secret(pointer: &Pointer, tokens: &[String]) -> bool {
+    let covers = |token: &String| *token == pointer.path || token.strip_prefix(&pointer.path).is_some_and(|rest| rest.starts_with('/'));
+    pointer.source == Source::Body && tokens.iter().any(covers)
+}
+
+fn is_https(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| url.scheme() == "https" && url.host_str().is_some_and(|host| host.contains('.')))
+}

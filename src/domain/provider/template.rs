@@ -1,0 +1,304 @@
+//! Text with `{name}` holes, as provider files use it in URLs, params and headers. No loops and no
+//! functions: rendering is linear in what comes out, and every value is encoded for its place.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use url::Url;
+
+/// Longest template, in bytes.
+pub const TEMPLATE_MAX: usize = 2_000;
+
+/// Everything but RFC 3986's unreserved characters.
+const COMPONENT: &AsciiSet = &CONTROLS
+    .add(b' ').add(b'!').add(b'"').add(b'#').add(b'$').add(b'%').add(b'&').add(b'\'').add(b'(').add(b')').add(b'*')
+    .add(b'+').add(b',').add(b'/').add(b':').add(b';').add(b'<').add(b'=').add(b'>').add(b'?').add(b'@').add(b'[')
+    .add(b'\\').add(b']').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
+
+/// Why a template cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    #[error("is longer than {TEMPLATE_MAX} bytes")]
+    TooLong,
+    #[error("has a '{{' without its '}}' (write '{{{{' for the character itself)")]
+    Unclosed,
+    #[error("has a '}}' without its '{{' (write '}}}}' for the character itself)")]
+    Unopened,
+    #[error("has `{{{0}}}`, which is not a name of letters, digits, '_', '-' and '.'")]
+    BadName(String),
+    #[error("must begin with https:// and a host, or with a param of the kind `origin`")]
+    NotHttps,
+    #[error("must not have user information, a fragment or white space")]
+    BadUrl,
+}
+
+/// Why a template cannot be filled in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RenderError {
+    #[error("`{0}` has no value")]
+    Missing(String),
+    #[error("the values do not make a URL of the declared shape")]
+    BadUrl,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Hole(String),
+}
+
+/// A parsed template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    pieces: Vec<Piece>,
+}
+
+/// The values at hand while a request is built.
+#[derive(Default)]
+pub struct Values<'a>(BTreeMap<String, &'a str>);
+
+impl<'a> Values<'a> {
+    pub fn set(&mut self, name: impl Into<String>, value: &'a str) {
+        self.0.insert(name.into(), value);
+    }
+
+    fn get(&self, name: &str) -> Result<&'a str, RenderError> {
+        self.0.get(name).copied().ok_or_else(|| RenderError::Missing(name.to_owned()))
+    }
+}
+
+impl Template {
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        if text.len() > TEMPLATE_MAX {
+            return Err(TemplateError::TooLong);
+        }
+        let mut pieces = Vec::new();
+        let mut literal = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(['{', '}']) {
+            let (before, brace) = rest.split_at(at);
+            literal.push_str(before);
+            if let Some(after) = brace.strip_prefix("{{") {
+                literal.push('{');
+                rest = after;
+            } else if let Some(after) = brace.strip_prefix("}}") {
+                literal.push('}');
+                rest = after;
+            } else if let Some(after) = brace.strip_prefix('{') {
+                let (name, after) = after.split_once('}').ok_or(TemplateError::Unclosed)?;
+                flush(&mut literal, &mut pieces);
+                pieces.push(Piece::Hole(checked_name(name)?));
+                rest = after;
+            } else {
+                return Err(TemplateError::Unopened);
+            }
+        }
+        literal.push_str(rest);
+        flush(&mut literal, &mut pieces);
+        Ok(Self { pieces })
+    }
+
+    /// The names of its holes.
+    pub fn names(&self) -> BTreeSet<&str> {
+        self.pieces.iter().filter_map(Piece::hole).collect()
+    }
+
+    /// Filled in as it stands, for a place that encodes for itself (form and JSON bodies).
+    pub fn render(&self, values: &Values<'_>) -> Result<String, RenderError> {
+        self.render_with(values, |value| value.to_owned())
+    }
+
+    fn render_with(&self, values: &Values<'_>, encode: impl Fn(&str) -> String) -> Result<String, RenderError> {
+        let mut out = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => out.push_str(text),
+                Piece::Hole(name) => out.push_str(&encode(values.get(name)?)),
+            }
+        }
+        Ok(out)
+    }
+}
+
+impl Piece {
+    fn hole(&self) -> Option<&str> {
+        match self {
+            Piece::Hole(name) => Some(name),
+            Piece::Text(_) => None,
+        }
+    }
+}
+
+fn flush(literal: &mut String, pieces: &mut Vec<Piece>) {
+    if !literal.is_empty() {
+        pieces.push(Piece::Text(std::mem::take(literal)));
+    }
+}
+
+fn checked_name(name: &str) -> Result<String, TemplateError> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(allowed) {
+        return Err(TemplateError::BadName(name.chars().take(64).collect()));
+    }
+    Ok(name.to_owned())
+}
+
+/// A URL with holes. Its three parts are told apart before any value is known, so that no value can
+/// move from one part to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UrlTemplate {
+    source: String,
+    base: Base,
+    /// From the first '/', without the query.
+    path: Template,
+    query: Option<Template>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Base {
+    /// `https://` and this authority.
+    Https(Template),
+    /// A param that holds scheme, host and port.
+    Origin(String),
+}
+
+impl UrlTemplate {
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        if text.contains(['#', '\\']) || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(TemplateError::BadUrl);
+        }
+        let (base, rest) = split_base(text)?;
+        let (path, query) = match rest.split_once('?') {
+            Some((path, query)) => (path, Some(Template::parse(query)?)),
+            None => (rest, None),
+        };
+        let path = Template::parse(if path.is_empty() { "/" } else { path })?;
+        Ok(Self { source: text.to_owned(), base, path, query })
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.source
+    }
+
+    /// Holes that name (part of) a host.
+    pub fn host_names(&self) -> BTreeSet<&str> {
+        match &self.base {
+            Base::Https(authority) => authority.names(),
+            Base::Origin(_) => BTreeSet::new(),
+        }
+    }
+
+    /// The hole that stands for scheme, host and port.
+    pub fn origin_name(&self) -> Option<&str> {
+        match &self.base {
+            Base::Https(_) => None,
+            Base::Origin(name) => Some(name),
+        }
+    }
+
+    /// Holes behind the host.
+    pub fn path_names(&self) -> BTreeSet<&str> {
+        let query = self.query.iter().flat_map(Template::names);
+        self.path.names().into_iter().chain(query).collect()
+    }
+
+    /// The URL with its values, percent-encoded for their places. What comes out has the host that
+    /// went in and the path that the file drew: a value of `..` or `a@b` is refused, not followed.
+    pub fn render(&self, values: &Values<'_>) -> Result<Url, RenderError> {
+        let base = match &self.base {
+            Base::Https(authority) => format!("https://{}", authority.render(values)?),
+            Base::Origin(name) => values.get(name)?.trim_end_matches('/').to_owned(),
+        };
+        let component = |value: &str| utf8_percent_encode(value, COMPONENT).to_string();
+        let path = self.path.render_with(values, component)?;
+        let mut whole = format!("{base}{path}");
+        if let Some(query) = &self.query {
+            whole.push('?');
+            whole.push_str(&query.render_with(values, component)?);
+        }
+        let url = Url::parse(&whole).map_err(|_| RenderError::BadUrl)?;
+        let origin = Url::parse(&base).map_err(|_| RenderError::BadUrl)?;
+        if url.path() != path || !same_origin(&url, &origin) || url.fragment().is_some() {
+            return Err(RenderError::BadUrl);
+        }
+        Ok(url)
+    }
+}
+
+fn split_base(text: &str) -> Result<(Base, &str), TemplateError> {
+    if let Some(rest) = text.strip_prefix("https://") {
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, rest) = rest.split_at(end);
+        if authority.is_empty() || authority.contains('@') {
+            return Err(TemplateError::NotHttps);
+        }
+        return Ok((Base::Https(Template::parse(authority)?), rest));
+    }
+    let (name, rest) = text.strip_prefix('{').and_then(|rest| rest.split_once('}')).ok_or(TemplateError::NotHttps)?;
+    if !(rest.is_empty() || rest.starts_with(['/', '?'])) {
+        return Err(TemplateError::NotHttps);
+    }
+    Ok((Base::Origin(checked_name(name)?), rest))
+}
+
+fn same_origin(url: &Url, base: &Url) -> bool {
+    url.scheme() == base.scheme()
+        && url.host_str() == base.host_str()
+        && url.port() == base.port()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && matches!(base.path(), "" | "/")
+        && base.query().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(template: &str, name: &str, value: &str) -> Result<String, RenderError> {
+        let mut values = Values::default();
+        values.set(name, value);
+        UrlTemplate::parse(template).unwrap().render(&values).map(String::from)
+    }
+
+    #[test]
+    fn holes_are_filled_and_doubled_braces_are_themselves() {
+        let mut values = Values::default();
+        values.set("a", "1");
+        values.set("b.c", "2");
+        assert_eq!(Template::parse("x{a}{{y}}{b.c}").unwrap().render(&values).unwrap(), "x1{y}2");
+        assert_eq!(Template::parse("{z}").unwrap().render(&values), Err(RenderError::Missing("z".into())));
+    }
+
+    #[test]
+    fn a_template_that_cannot_be_meant_is_refused() {
+        for text in ["{", "}", "{}", "{a b}", "a}b", "{a{b}}"] {
+            assert!(Template::parse(text).is_err(), "{text}");
+        }
+        assert!(Template::parse(&"x".repeat(TEMPLATE_MAX)).is_ok());
+        assert_eq!(Template::parse(&"x".repeat(TEMPLATE_MAX + 1)), Err(TemplateError::TooLong));
+        for text in ["http://a.example/", "ftp://a", "https://", "https:///x", "https://u@a/", "{o}x", "https://a/#f", "https://a/ b", "/x"] {
+            assert!(UrlTemplate::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_stays_in_its_place() {
+        assert_eq!(fill("https://a.example/{x}/t?k={x}", "x", "p/q?r#s&t").unwrap(), "https://a.example/p%2Fq%3Fr%23s%26t/t?k=p%2Fq%3Fr%23s%26t");
+        for escape in [".", "..", "%2e%2e"] {
+            let filled = fill("https://a.example/v/{x}/t", "x", escape);
+            assert!(filled.is_err() || filled.clone().unwrap().starts_with("https://a.example/v/%25"), "{filled:?}");
+        }
+        for escape in ["evil.example/", "a@b", "x?y", "x#", "a:1/b", "a\\b", "a b", ""] {
+            assert!(fill("https://{x}.a.example/t", "x", escape).is_err(), "{escape}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_a_whole_origin_and_no_more() {
+        assert_eq!(fill("{o}/t", "o", "http://127.0.0.1:8/").unwrap(), "http://127.0.0.1:8/t");
+        for origin in ["https://a.example/path", "https://u:p@a.example", "https://a.example?x", "a.example"] {
+            assert!(fill("{o}/t", "o", origin).is_err(), "{origin}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! From a request's drawing in a provider file to the HTTP call. Each value is encoded for its
+//! place; what cannot stand there is an error, never sent.
+
+use serde_json::{Map, Value};
+use url::form_urlencoded;
+
+use crate::domain::call::{HttpCall, Method};
+use crate::domain::provider::request::{BodyKind, ParamValue};
+use crate::domain::provider::template::{RenderError, Values};
+use crate::domain::provider::{Provider, RequestSpec};
+use crate::domain::secret::ExposeSecret;
+
+use super::client::Client;
+use super::client_auth::{self, Proof};
+
+/// Longest value of a header, in bytes.
+const HEADER_MAX: usize = 8_000;
+
+/// Why a request cannot be built. Says which setting, never its value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    #[error("the setting `{0}` is missing")]
+    MissingParam(String),
+    #[error("the setting `{0}` is not acceptable")]
+    BadParam(String),
+    #[error("the settings do not make a URL of the provider")]
+    BadUrl,
+    #[error("the header `{0}` would hold characters that no header may have")]
+    BadHeader(String),
+    #[error("the client secret is missing")]
+    MissingClientSecret,
+    #[error("this provider insists on PKCE")]
+    MissingPkce,
+    #[error("there is no refresh token")]
+    NoRefreshToken,
+    #[error("this provider's grants cannot be refreshed")]
+    NotRefreshable,
+}
+
+impl From<RenderError> for BuildError {
+    fn from(error: RenderError) -> Self {
+        match error {
+            RenderError::Missing(name) => BuildError::MissingParam(name),
+            RenderError::BadUrl => BuildError::BadUrl,
+        }
+    }
+}
+
+/// The provider's own settings as values for templates, each checked again: a stored value that no
+/// longer fits its rule is not sent.
+pub(super) fn set_params<'a>(
+    values: &mut Values<'a>,
+    provider: &'a Provider,
+    given: impl Fn(&str) -> Option<&'a str>,
+) -> Result<(), BuildError> {
+    for param in provider.spec().params.values() {
+        let value = provider.deployment_value(&param.name).or_else(|| given(&param.name)).or(param.default.as_deref());
+        match value {
+            Some(value) if param.fault(value).is_some() => return Err(BuildError::BadParam(param.name.clone())),
+            Some(value) => values.set(param.name.clone(), param.substituted(value)),
+            None if param.optional => values.set(param.name.clone(), ""),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// The values that every call to an endpoint has.
+pub(super) fn values_of<'a>(provider: &'a Provider, client: &Client<'a>) -> Result<Values<'a>, BuildError> {
+    let mut values = Values::default();
+    let (public, secret) = (client.params, client.secret_params);
+    let given = |name: &str| {
+        let public = public.get(name).map(String::as_str);
+        public.or_else(|| secret.get(name).map(ExposeSecret::expose_secret))
+    };
+    set_params(&mut values, provider, given)?;
+    values.set("client_id", client.client_id);
+    if let Some(secret) = client.client_secret {
+        values.set("client_secret", secret.expose_secret());
+    }
+    Ok(values)
+}
+
+/// Builds the call: the standard params, those of the client's proof, and the file's own.
+pub(super) fn build(
+    spec: &RequestSpec,
+    client: &Client<'_>,
+    values: &Values<'_>,
+    standard: &[(&str, &str)],
+) -> Result<HttpCall, BuildError> {
+    let proof = client_auth::prove(spec, client)?;
+    let mut params = named_params(spec, standard, &proof);
+    for (name, value) in &spec.params {
+        put(&mut params, name, param_value(value, values)?);
+    }
+    params.retain(|(_, value)| value.as_str() != Some(""));
+    let mut headers = vec![("accept".to_owned(), "application/json".to_owned())];
+    if let Some(authorization) = proof.authorization {
+        headers.push(("authorization".to_owned(), authorization));
+    }
+    let mut url = spec.url.render(values)?;
+    let body = place(spec, params, &mut url, &mut headers);
+    for (name, template) in &spec.headers {
+        set_header(&mut headers, name, template.render(values)?)?;
+    }
+    Ok(HttpCall { method: spec.method, url, headers, body })
+}
+
+/// The standard names, as this provider calls them, without those it does not want.
+fn named_params(spec: &RequestSpec, standard: &[(&str, &str)], proof: &Proof<'_>) -> Vec<(String, Value)> {
+    let all = standard.iter().chain(&proof.params);
+    let wanted = all.filter(|(name, _)| !spec.drop.iter().any(|dropped| dropped == name));
+    let renamed = wanted.map(|(name, value)| {
+        let name = spec.rename.get(*name).map_or(*name, String::as_str);
+        (name.to_owned(), Value::from(*value))
+    });
+    renamed.collect()
+}
+
+fn put(params: &mut Vec<(String, Value)>, name: &str, value: Value) {
+    params.retain(|(known, _)| known != name);
+    params.push((name.to_owned(), value));
+}
+
+fn param_value(value: &ParamValue, values: &Values<'_>) -> Result<Value, BuildError> {
+    Ok(match value {
+        ParamValue::Text(template) => Value::from(template.render(values)?),
+        ParamValue::Integer(number) => Value::from(*number),
+        ParamValue::Bool(flag) => Value::from(*flag),
+    })
+}
+
+/// Puts the params where the provider wants them; gives the body.
+fn place(spec: &RequestSpec, params: Vec<(String, Value)>, url: &mut url::Url, headers: &mut Vec<(String, String)>) -> Vec<u8> {
+    if spec.body == BodyKind::Query {
+        if !params.is_empty() {
+            url.query_pairs_mut().extend_pairs(params.iter().map(|(name, value)| (name, text_of(value))));
+        }
+        return Vec::new();
+    }
+    if params.is_empty() && spec.method == Method::Delete {
+        return Vec::new();
+    }
+    let (content_type, body) = match spec.body {
+        BodyKind::Json => {
+            let object: Map<String, Value> = params.into_iter().collect();
+            ("application/json", Value::from(object).to_string())
+        }
+        BodyKind::Form | BodyKind::Query => {
+            let pairs = params.iter().map(|(name, value)| (name, text_of(value)));
+            ("application/x-www-form-urlencoded", form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish())
+        }
+    };
+    headers.push(("content-type".to_owned(), content_type.to_owned()));
+    body.into_bytes()
+}
+
+fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn set_header(headers: &mut Vec<(String, String)>, name: &str, value: String) -> Result<(), BuildError> {
+    let name = name.to_ascii_lowercase();
+    // Visible ASCII and inner spaces (RFC 9110 5.5, without the obsolete rest): no value can begin another header.
+    let allowed = value.bytes().all(|b| (0x20..0x7f).contains(&b)) && value.trim() == value;
+    if !allowed || value.len() > HEADER_MAX {
+        return Err(BuildError::BadHeader(name));
+    }
+    headers.retain(|(known, _)| *known != name);
+    if !value.is_empty() {
+        headers.push((name, value));
+    }
+    Ok(())
+}
