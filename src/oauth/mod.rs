@@ -9,6 +9,7 @@ mod client_auth;
 mod expiry;
 pub mod pkce;
 mod provider_error;
+pub mod provider_file;
 pub mod request;
 pub mod token_request;
 pub mod token_response;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use crate::domain::call::{HttpCall, Method};
-use crate::domain::provider::request::{BodyKind, ParamValue};
+use crate::domain::provider::request::{BodyKind, ClientSecret, ParamValue};
 use crate::domain::provider::template::{RenderError, Values};
 use crate::domain::provider::{Provider, RequestSpec};
 use crate::domain::secret::ExposeSecret;
@@ -67,6 +67,9 @@ pub(super) fn set_params<'a>(
 
 /// The values that every call to an endpoint has.
 pub(super) fn values_of<'a>(provider: &'a Provider, client: &Client<'a>) -> Result<Values<'a>, BuildError> {
+    if provider.client_secret() == ClientSecret::Required && client.client_secret.is_none() {
+        return Err(BuildError::MissingClientSecret);
+    }
     let mut values = Values::default();
     let (public, secret) = (client.params, client.secret_params);
     let given = |name: &str| {

@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod api_keys;
+pub mod catalogue;
 
 use std::sync::Arc;
 

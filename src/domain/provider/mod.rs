@@ -39,6 +39,8 @@ pub struct ProviderSpec {
     pub authorize: AuthorizeSpec,
     pub callback: CallbackSpec,
     pub token: RequestSpec,
+    /// Whether an integration must, may or cannot have a client secret.
+    pub client_secret: request::ClientSecret,
     pub response: ResponseSpec,
     pub refresh: RefreshSpec,
     pub revoke: Option<RevokeSpec>,
@@ -129,7 +131,7 @@ impl Provider {
 
     /// Whether an integration must, may or cannot have a client secret.
     pub fn client_secret(&self) -> request::ClientSecret {
-        self.spec.token.client_secret()
+        self.spec.client_secret
     }
 
     /// Whether the redirect back arrives as a POST from another site (`response_mode=form_post`).

@@ -167,18 +167,6 @@ pub enum ClientSecret {
     Unused,
 }
 
-impl RequestSpec {
-    pub(crate) fn client_secret(&self) -> ClientSecret {
-        let held_elsewhere = self.headers.values().any(|header| header.names().contains("client_secret"));
-        match self.client_auth {
-            ClientAuth::Post | ClientAuth::Basic => ClientSecret::Required,
-            ClientAuth::Public | ClientAuth::Off if held_elsewhere => ClientSecret::Required,
-            ClientAuth::Public => ClientSecret::Optional,
-            ClientAuth::Off => ClientSecret::Unused,
-        }
-    }
-}
-
 /// The `[revoke]` block.
 #[derive(Debug, Clone)]
 pub struct RevokeSpec {

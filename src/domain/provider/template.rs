@@ -205,6 +205,12 @@ impl UrlTemplate {
     /// The URL with its values, percent-encoded for their places. What comes out has the host that
     /// went in and the path that the file drew: a value of `..` or `a@b` is refused, not followed.
     pub fn render(&self, values: &Values<'_>) -> Result<Url, RenderError> {
+        // An empty value would leave a host or a path that the file did not draw.
+        for name in self.host_names().into_iter().chain(self.path.names()) {
+            if values.get(name)?.is_empty() {
+                return Err(RenderError::BadUrl);
+            }
+        }
         let base = match &self.base {
             Base::Https(authority) => format!("https://{}", authority.render(values)?),
             Base::Origin(name) => values.get(name)?.trim_end_matches('/').to_owned(),

@@ -1,0 +1,407 @@
+//! A provider file as it is written: every key, nothing checked but its type. docs/provider-file.md
+//! is the reference for people. All keys are optional here, since a family's member leaves out what
+//! it inherits; `convert` knows what must be there in the end.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::value::Datetime;
+
+use super::vector::VectorShape;
+
+/// A pointer, or several to try in order.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Pointers {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// A param's value in a request.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Scalar {
+    Text(String),
+    Integer(i64),
+    Bool(bool),
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileShape {
+    pub name: Option<String>,
+    pub docs: Option<String>,
+    pub checked: Option<Datetime>,
+    pub known: Option<KnownShape>,
+    pub categories: Option<Vec<String>>,
+    pub credentials: Option<String>,
+    pub warnings: Option<Vec<String>>,
+    pub extends: Option<String>,
+    #[serde(default)]
+    pub params: BTreeMap<String, ParamShape>,
+    #[serde(default)]
+    pub authorize: AuthorizeShape,
+    #[serde(default)]
+    pub callback: CallbackShape,
+    #[serde(default)]
+    pub token: TokenShape,
+    #[serde(default)]
+    pub response: ResponseShape,
+    #[serde(default)]
+    pub refresh: RefreshShape,
+    pub revoke: Option<RevokeShape>,
+    #[serde(default)]
+    pub after_connect: Vec<LookupShape>,
+    #[serde(default)]
+    pub errors: ErrorsShape,
+    #[serde(default, rename = "use")]
+    pub usage: UseShape,
+    #[serde(default)]
+    pub redirect: RedirectShape,
+    #[serde(default)]
+    pub test: Vec<VectorShape>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum KnownShape {
+    Docs,
+    Libraries,
+    OneLibrary,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ParamShape {
+    pub title: Option<String>,
+    pub kind: Option<KindShape>,
+    pub needed_by: Option<NeededByShape>,
+    #[serde(default)]
+    pub secret: bool,
+    #[serde(default)]
+    pub optional: bool,
+    pub pattern: Option<String>,
+    pub max_length: Option<usize>,
+    pub options: Option<OptionsShape>,
+    pub example: Option<String>,
+    pub default: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum KindShape {
+    Host,
+    Subdomain,
+    Origin,
+    Guid,
+    Enum,
+    Text,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum NeededByShape {
+    Deployment,
+    Integration,
+    Link,
+}
+
+/// Plain choices, or choices and what each stands for.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum OptionsShape {
+    Plain(Vec<String>),
+    Mapped(BTreeMap<String, String>),
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AuthorizeShape {
+    pub url: Option<String>,
+    #[serde(default)]
+    pub params: BTreeMap<String, String>,
+    #[serde(default)]
+    pub rename: BTreeMap<String, String>,
+    #[serde(default)]
+    pub drop: Vec<String>,
+    #[serde(default, deserialize_with = "scopes")]
+    pub scopes: ScopesShape,
+    pub pkce: Option<PkceShape>,
+    #[serde(default)]
+    pub nonce: bool,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum PkceShape {
+    Required,
+    Optional,
+    Plain,
+    Off,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ScopesShape {
+    #[serde(skip)]
+    pub none: bool,
+    pub separator: Option<String>,
+    #[serde(default)]
+    pub default: Vec<String>,
+    #[serde(default)]
+    pub always: Vec<String>,
+    #[serde(default)]
+    pub lists: BTreeMap<String, String>,
+    #[serde(default)]
+    pub examples: Vec<String>,
+}
+
+/// `scopes = "none"`, or a table.
+fn scopes<'de, D: serde::Deserializer<'de>>(from: D) -> Result<ScopesShape, D::Error> {
+    struct Either;
+    impl<'de> serde::de::Visitor<'de> for Either {
+        type Value = ScopesShape;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("\"none\" or a table")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<ScopesShape, E> {
+            match text {
+                "none" => Ok(ScopesShape { none: true, ..ScopesShape::default() }),
+                _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+            }
+        }
+
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<ScopesShape, A::Error> {
+            ScopesShape::deserialize(serde::de::value::MapAccessDeserializer::new(map))
+        }
+    }
+    from.deserialize_any(Either)
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CallbackShape {
+    pub code: Option<String>,
+    #[serde(default)]
+    pub keep: Vec<String>,
+    pub issuer: Option<String>,
+    #[serde(default)]
+    pub form_post: bool,
+}
+
+/// Defines a block that draws a request, with further keys of its own. (serde cannot flatten and
+/// refuse unknown keys at once.)
+macro_rules! request_shape {
+    ($name:ident { $($(#[$meta:meta])* $field:ident: $type:ty,)* }) => {
+        #[derive(Debug, Clone, Default, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub(super) struct $name {
+            $($(#[$meta])* pub $field: $type,)*
+            pub method: Option<MethodShape>,
+            pub url: Option<String>,
+            pub client_auth: Option<ClientAuthShape>,
+            pub basic: Option<BasicShape>,
+            pub client_id_in_body: Option<bool>,
+            pub body: Option<BodyShape>,
+            pub headers: Option<BTreeMap<String, String>>,
+            pub params: Option<BTreeMap<String, Scalar>>,
+            pub rename: Option<BTreeMap<String, String>>,
+            pub drop: Option<Vec<String>>,
+        }
+
+        impl $name {
+            pub fn request(&self) -> RequestShape {
+                RequestShape {
+                    method: self.method,
+                    url: self.url.clone(),
+                    client_auth: self.client_auth,
+                    basic: self.basic,
+                    client_id_in_body: self.client_id_in_body,
+                    body: self.body,
+                    headers: self.headers.clone(),
+                    params: self.params.clone(),
+                    rename: self.rename.clone(),
+                    drop: self.drop.clone(),
+                }
+            }
+        }
+    };
+}
+
+request_shape!(RequestShape {});
+
+request_shape!(TokenShape {
+    client_secret: Option<ClientSecretShape>,
+});
+
+request_shape!(RefreshShape {
+    class: Option<ClassShape>,
+    grace: Option<String>,
+    #[serde(default)]
+    kills_access: bool,
+    max_age: Option<String>,
+    idle_max: Option<String>,
+    min_interval: Option<String>,
+    note: Option<String>,
+    #[serde(default)]
+    response: ResponseShape,
+});
+
+request_shape!(RevokeShape {
+    token: Option<RevokedShape>,
+    param: Option<String>,
+    #[serde(default)]
+    hint: bool,
+});
+
+request_shape!(LookupShape {
+    name: Option<String>,
+    token_set: Option<String>,
+    #[serde(default)]
+    keep: BTreeMap<String, String>,
+    subject: Option<Pointers>,
+    #[serde(default)]
+    optional: bool,
+});
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ClientSecretShape {
+    Required,
+    Optional,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum MethodShape {
+    Get,
+    Post,
+    Put,
+    Delete,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ClientAuthShape {
+    Post,
+    Basic,
+    None,
+    Off,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum BasicShape {
+    Encoded,
+    Raw,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum BodyShape {
+    Form,
+    Json,
+    Query,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ClassShape {
+    None,
+    Nonrotating,
+    RotateGrace,
+    RotatePlain,
+    RotateStrict,
+    Unknown,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RevokedShape {
+    RefreshToken,
+    AccessToken,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ResponseShape {
+    pub access_token: Option<Pointers>,
+    pub refresh_token: Option<Pointers>,
+    pub token_type: Option<Pointers>,
+    pub expires_in: Option<Pointers>,
+    pub expires_at: Option<Pointers>,
+    pub refresh_expires_in: Option<Pointers>,
+    pub refresh_expires_at: Option<Pointers>,
+    pub scope: Option<Pointers>,
+    pub expires_unit: Option<UnitShape>,
+    pub expires_default: Option<String>,
+    pub zero_means_never: Option<bool>,
+    pub at: Option<Pointers>,
+    pub sets: Option<BTreeMap<String, Pointers>>,
+    pub keep: Option<BTreeMap<String, String>>,
+    pub subject: Option<Pointers>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(super) enum UnitShape {
+    #[serde(rename = "s")]
+    Seconds,
+    #[serde(rename = "ms")]
+    Milliseconds,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ErrorsShape {
+    pub code: Option<Pointers>,
+    #[serde(default)]
+    pub when: Vec<PredicateShape>,
+    #[serde(default)]
+    pub dead_grant: Vec<PredicateShape>,
+    #[serde(default)]
+    pub integration_broken: Vec<PredicateShape>,
+    #[serde(default)]
+    pub throttled: Vec<PredicateShape>,
+    #[serde(default)]
+    pub misconfigured: Vec<PredicateShape>,
+    #[serde(default)]
+    pub in_doubt: Vec<PredicateShape>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PredicateShape {
+    pub status: Option<u16>,
+    pub error: Option<String>,
+    pub pointer: Option<String>,
+    pub equals: Option<Scalar>,
+    pub contains: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UseShape {
+    pub header: Option<String>,
+    pub scheme: Option<String>,
+    pub base_url: Option<String>,
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RedirectShape {
+    pub https_only: Option<bool>,
+    pub loopback: Option<LoopbackShape>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum LoopbackShape {
+    Any,
+    Localhost,
+    Address,
+    Refused,
+}

@@ -1,0 +1,98 @@
+//! A `[[test]]` of a provider file: what is sent, what is understood. `vectors` runs them.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Value;
+
+/// One test vector, as it is written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VectorShape {
+    pub step: Step,
+    /// Tells apart several vectors of one step.
+    pub name: Option<String>,
+    /// The provider's settings; by default each param's example.
+    #[serde(default)]
+    pub params: BTreeMap<String, String>,
+    /// The client has no secret.
+    #[serde(default)]
+    pub public_client: bool,
+    /// What the tenant asks for (`authorize`), or what the tokens have (`refresh`).
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// The callback's pairs, as a query.
+    pub callback: Option<String>,
+    pub token_set: Option<String>,
+    /// The expected authorize URL.
+    pub url: Option<String>,
+    pub request: Option<RequestVector>,
+    /// The provider's answer.
+    pub answer: Option<String>,
+    pub status: Option<u16>,
+    /// Headers of the answer.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    pub expect: Option<Expectation>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    Authorize,
+    Callback,
+    Exchange,
+    Refresh,
+    Revoke,
+    AfterConnect,
+}
+
+impl Step {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Step::Authorize => "authorize",
+            Step::Callback => "callback",
+            Step::Exchange => "exchange",
+            Step::Refresh => "refresh",
+            Step::Revoke => "revoke",
+            Step::AfterConnect => "after_connect",
+        }
+    }
+}
+
+/// The expected call. Of the headers only those named are compared; everything else is exact.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestVector {
+    pub method: Option<String>,
+    pub url: String,
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    pub form: Option<BTreeMap<String, String>>,
+    pub json: Option<Value>,
+}
+
+/// What an answer must be understood as. What is not named is not compared, `failure` apart.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expectation {
+    pub access_token: Option<String>,
+    pub refresh_token: Option<String>,
+    pub no_refresh_token: Option<bool>,
+    pub token_type: Option<String>,
+    /// Seconds from the start of the request.
+    pub expires_in: Option<i64>,
+    pub never_expires: Option<bool>,
+    pub refresh_expires_in: Option<i64>,
+    pub scopes: Option<Vec<String>>,
+    /// The set to which the keys above belong, and the names of all sets that must have come.
+    pub token_set: Option<String>,
+    pub sets: Option<Vec<String>>,
+    pub metadata: Option<BTreeMap<String, Value>>,
+    pub subject: Option<String>,
+    /// `dead_grant`, `integration_broken`, `misconfigured`, `throttled`, `in_doubt`; of a callback
+    /// `denied`, `provider_error`, `malformed`, `wrong_issuer`.
+    pub failure: Option<String>,
+    pub code: Option<String>,
+    pub retry_after: Option<u64>,
+}
