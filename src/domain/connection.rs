@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::ids::{Account, ConnectionId, EndUserId, GrantId, IntegrationId, IntegrationName, ProviderId, TenantId, TokenSetName};
 use super::secret::{SecretString, sealed_option, sealed_text};
-use super::tokens::{IssuedTokens, TokenAnswer};
+use super::tokens::{FailureClass, IssuedTokens, TokenAnswer};
 
 /// A refresh keeps at most so many superseded siblings of the current tokens.
 pub const ALTERNATES_MAX: usize = 2;
@@ -368,11 +368,18 @@ pub struct Intent {
     pub class: String,
 }
 
-/// Failures in a row, and when the next attempt may be made.
+/// Failures in a row, what the last one was, and when the next attempt may be made.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
     pub failures: u32,
     pub not_before: Option<Timestamp>,
+    #[serde(default)]
+    pub class: Option<FailureClass>,
+    #[serde(default)]
+    pub code: String,
+    /// Since when the provider says that the grant is over; believed only when it says so again.
+    #[serde(default)]
+    pub refused_since: Option<Timestamp>,
 }
 
 fn non_negative(span: SignedDuration) -> Duration {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ids::TokenSetName;
@@ -33,7 +34,8 @@ pub struct IssuedTokens {
 }
 
 /// What a failed token call means (REFRESH.md, classification).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FailureClass {
     /// The provider says that this grant is over.
     DeadGrant,
@@ -43,6 +45,8 @@ pub enum FailureClass {
     Misconfigured,
     /// Too many calls.
     Throttled,
+    /// The request never left.
+    NotSent,
     /// An answer that does not tell whether the provider did it: 5xx, a page of HTML, half a body.
     InDoubt,
 }

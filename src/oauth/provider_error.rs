@@ -111,6 +111,7 @@ fn word_of(class: FailureClass) -> &'static str {
         IntegrationBroken => "integration_refused",
         Misconfigured => "refused",
         Throttled => "too_many_requests",
+        FailureClass::NotSent => "not_sent",
         InDoubt => "in_doubt",
     }
 }

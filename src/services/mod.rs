@@ -3,13 +3,22 @@
 
 pub mod accounts;
 pub mod api_keys;
+pub mod cached;
 pub mod catalogue;
+pub mod connections;
+pub mod integrations;
+pub mod refresh;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use uuid::Uuid;
+
+use crate::domain::connection::Connection;
+use crate::domain::event::{Event, EventKind};
 use crate::ports::clock::Clock;
 use crate::ports::entropy::{Entropy, random};
-use crate::store::Store;
+use crate::store::{Change, Store, StoreError, keys};
 
 /// What nearly every use case needs.
 #[derive(Clone)]
@@ -22,16 +31,54 @@ pub struct Core {
     pub public_url: Arc<str>,
 }
 
-/// All use cases, as the web layer holds them.
+/// How long a connection's history is kept.
+const HISTORY: Duration = Duration::from_secs(90 * 86_400);
+
+impl Core {
+    /// A version 7 UUID (RFC 9562) of this moment: names sort by time.
+    pub fn new_uuid(&self) -> Result<Uuid, StoreError> {
+        let millis = u64::try_from(self.clock.now().as_millisecond()).unwrap_or(0);
+        let random = random::<10>(self.entropy.as_ref())?;
+        Ok(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+    }
+
+    /// Puts what happened to a connection into the change that makes it happen.
+    pub fn put_event(
+        &self,
+        change: &mut Change,
+        connection: &Connection,
+        kind: EventKind,
+        detail: Option<String>,
+    ) -> Result<(), StoreError> {
+        let event = Event {
+            id: self.new_uuid()?.simple().to_string(),
+            at: self.clock.now(),
+            kind,
+            connection: connection.id.clone(),
+            provider: connection.provider.clone(),
+            end_user_id: connection.end_user.clone(),
+            detail,
+        };
+        change.create(&keys::event(&connection.tenant, &event), &event, Some(HISTORY))?;
+        Ok(())
+    }
+}
+
+/// All use cases, as the web layer holds them. `app.rs` puts them together.
 pub struct Services {
-    core: Core,
+    pub core: Core,
+    pub catalogue: Arc<catalogue::Catalogue>,
     pub accounts: accounts::Accounts,
     pub api_keys: api_keys::ApiKeys,
+    pub integrations: Arc<integrations::Integrations>,
+    pub connections: connections::Connections,
+    pub refresher: Arc<refresh::Refresher>,
 }
 
 impl Services {
-    pub fn new(core: Core, accounts: accounts::Accounts, api_keys: api_keys::ApiKeys) -> Self {
-        Self { core, accounts, api_keys }
+    /// No new work begins; returns when what is in flight has landed.
+    pub async fn drain(&self) {
+        self.refresher.drain().await;
     }
 
     /// Time since the process began, for measuring.

@@ -14,7 +14,6 @@ use super::{Change, Store};
 
 /// How many partitions are asked at once.
 const ASKED_AT_ONCE: usize = 16;
-const STATUSES: [&str; 3] = ["active", "in_doubt", "needs_reauth"];
 
 /// Which connections of a tenant. The narrowest index is walked; the rest is checked on what it finds.
 #[derive(Debug, Clone, Default)]
@@ -101,26 +100,36 @@ impl Store {
         Ok(page)
     }
 
-    /// Puts a connection into `change`: the grant and its index entries, moved from `before`.
+    /// Puts a connection into `change`: the grant, in the place of `before`, and its index entries.
     pub fn put_connection(
         change: &mut Change,
         connection: &Connection,
         before: Option<&Stored<Connection>>,
     ) -> Result<(), StoreError> {
+        Self::put_connection_over(change, connection, before.map(|before| &before.value), before.map(|before| before.version))
+    }
+
+    /// As [`Store::put_connection`], where what is there may be a tombstone: `indexed` is the
+    /// connection whose index entries stand, `version` that of the record to replace.
+    pub fn put_connection_over(
+        change: &mut Change,
+        connection: &Connection,
+        indexed: Option<&Connection>,
+        version: Option<u64>,
+    ) -> Result<(), StoreError> {
         let (tenant, id) = (&connection.tenant, &connection.id);
-        let status = connection.status.as_str();
-        for stale in STATUSES.into_iter().filter(|other| *other != status) {
-            if before.is_some_and(|before| before.value.status.as_str() == stale) {
-                change.unindex(keys::by_status(tenant, stale, id));
-            }
+        let (status, old_status) = (connection.status.as_str(), indexed.map(|old| old.status.as_str()));
+        if let Some(old) = old_status.filter(|old| *old != status) {
+            change.unindex(keys::by_status(tenant, old, id));
         }
-        let unmoved = before.is_some_and(|before| before.value.status.as_str() == status);
-        if !unmoved {
+        if old_status != Some(status) {
             change.index(keys::by_status(tenant, status, id));
+        }
+        if indexed.is_none() {
             change.index(keys::by_provider(tenant, &connection.provider, id));
             change.index(keys::by_end_user(tenant, &connection.end_user, id));
         }
-        change.store(&keys::connection(tenant, id), connection, before.map(|before| before.version), None)?;
+        change.store(&keys::connection(tenant, id), connection, version, None)?;
         Ok(())
     }
 

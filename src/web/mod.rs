@@ -40,7 +40,7 @@ impl Deref for State {
 
 /// Every route there is, on one screen.
 pub fn table() -> Vec<Endpoint> {
-    use api::{api_keys, health};
+    use api::{api_keys, connections, health, integrations};
     use endpoint::{public, tenant};
 
     const GET: Method = Method::GET;
@@ -50,6 +50,16 @@ pub fn table() -> Vec<Endpoint> {
         tenant(POST, "/create-api-key", api_keys::create),
         tenant(GET, "/api-keys", api_keys::list),
         tenant(POST, "/revoke-api-key", api_keys::revoke),
+        // Integrations
+        tenant(POST, "/enable-provider", integrations::enable),
+        tenant(GET, "/enabled-providers", integrations::list),
+        tenant(POST, "/disable-provider", integrations::disable),
+        // Tokens and connections
+        tenant(GET, "/connections", connections::list),
+        tenant(GET, "/connections/{id}", connections::show),
+        tenant(POST, "/revoke-connection", connections::revoke),
+        tenant(POST, "/forget-end-user", connections::forget),
+        tenant(POST, "/import-connection", connections::import),
         // The server itself
         public(GET, "/healthz", health::live),
         public(GET, "/readyz", health::ready),

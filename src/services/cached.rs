@@ -1,0 +1,107 @@
+//! Records as last read. An entry is trusted for a moment, then read again; while the store is out of
+//! reach it may stand in a while longer. Not a truth: whoever writes judges by the version in the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
+use moka::ops::compute::Op;
+
+use crate::store::{Record, RecordKey, StoreError};
+
+use super::Core;
+
+/// How long what was read may be trusted, and how long it may stand in for a store out of reach.
+#[derive(Debug, Clone, Copy)]
+pub struct Trust {
+    pub trust: Duration,
+    pub cut_off: Duration,
+    /// How many records of a kind are kept at hand; 0 asks the store each time.
+    pub entries: u64,
+}
+
+/// A record with the version it was read at.
+pub struct Found<R> {
+    pub record: Arc<R>,
+    pub version: u64,
+}
+
+pub struct Cached<R> {
+    core: Core,
+    trust: Trust,
+    entries: Cache<String, Entry<R>>,
+}
+
+struct Entry<R> {
+    found: Found<R>,
+    read_at: Duration,
+}
+
+impl<R> Clone for Found<R> {
+    fn clone(&self) -> Self {
+        Self { record: self.record.clone(), version: self.version }
+    }
+}
+
+impl<R> Clone for Entry<R> {
+    fn clone(&self) -> Self {
+        Self { found: self.found.clone(), read_at: self.read_at }
+    }
+}
+
+impl<R: Record + Send + Sync + 'static> Cached<R> {
+    pub fn new(core: Core, trust: Trust) -> Self {
+        Self { core, trust, entries: Cache::new(trust.entries) }
+    }
+
+    /// The record, no older than the trust allows.
+    pub async fn read(&self, id: &str, key: impl FnOnce() -> RecordKey<R>) -> Result<Option<Found<R>>, StoreError> {
+        let entry = self.entries.get(id).await;
+        let age = entry.as_ref().map(|entry| self.core.clock.monotonic().saturating_sub(entry.read_at));
+        if let (Some(entry), Some(age)) = (&entry, age)
+            && age < self.trust.trust
+        {
+            return Ok(Some(entry.found.clone()));
+        }
+        match self.reread(id, &key()).await {
+            Err(StoreError::Unavailable(_)) if age.is_some_and(|age| age < self.trust.cut_off) => {
+                Ok(entry.map(|entry| entry.found))
+            }
+            other => other,
+        }
+    }
+
+    /// The record as the store has it now.
+    pub async fn reread(&self, id: &str, key: &RecordKey<R>) -> Result<Option<Found<R>>, StoreError> {
+        let asked_at = self.core.clock.monotonic();
+        let Some(stored) = self.core.store.read(key).await? else {
+            self.entries.invalidate(id).await;
+            return Ok(None);
+        };
+        let found = Found { record: Arc::new(stored.value), version: stored.version };
+        Ok(Some(self.remember(id, found, asked_at).await))
+    }
+
+    /// What was just committed here, so that this node serves it at once.
+    pub async fn note(&self, id: &str, record: R, version: u64) -> Found<R> {
+        let found = Found { record: Arc::new(record), version };
+        self.remember(id, found, self.core.clock.monotonic()).await
+    }
+
+    pub async fn forget(&self, id: &str) {
+        self.entries.invalidate(id).await;
+    }
+
+    /// Keeps the newer of two: a read that began before a commit must not bury what was committed.
+    async fn remember(&self, id: &str, found: Found<R>, read_at: Duration) -> Found<R> {
+        if self.trust.entries == 0 {
+            return found;
+        }
+        let offered = Entry { found: found.clone(), read_at };
+        let kept = self.entries.entry_by_ref(id).and_compute_with(|known| {
+            let newer = known.map(|known| known.into_value()).filter(|known| known.found.version > offered.found.version);
+            std::future::ready(if newer.is_some() { Op::Nop } else { Op::Put(offered) })
+        });
+        kept.await.into_entry().map_or(found, |entry| entry.into_value().found)
+    }
+}

@@ -1,0 +1,313 @@
+//! Integrations: a provider enabled by a tenant. Secrets go in sealed and never come back out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use crate::domain::caller::Caller;
+use crate::domain::error_code::ErrorCode;
+use crate::domain::ids::{IntegrationId, IntegrationName, ProviderId, TenantId};
+use crate::domain::integration::{Confirm, Integration};
+use crate::domain::provider::request::ClientSecret;
+use crate::domain::provider::{NeededBy, Provider};
+use crate::domain::refusal::Refusal;
+use crate::domain::scope::Scope;
+use crate::oauth::client::Client;
+use crate::store::{Change, keys};
+
+use super::Core;
+use super::cached::{Cached, Trust};
+use super::catalogue::Catalogue;
+
+const CLIENT_ID_MAX: usize = 1_000;
+const SECRET_MAX: usize = 8_000;
+const SCOPES_MAX: usize = 200;
+const SCOPE_LENGTH_MAX: usize = 300;
+const URL_MAX: usize = 2_000;
+const RETURN_URLS_MAX: usize = 50;
+const INTEGRATIONS_MAX: usize = 1_000;
+
+/// Where providers send the end user back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedirectStyle {
+    /// One address per integration, so that one provider's code cannot reach another.
+    PerIntegration,
+    /// OAuthHandler's single address.
+    Shared,
+}
+
+pub struct Integrations {
+    core: Core,
+    catalogue: Arc<Catalogue>,
+    redirect: RedirectStyle,
+    cache: Cached<Integration>,
+}
+
+/// What a tenant asks for. On an update, what is absent stays as it was.
+#[derive(Debug, Default)]
+pub struct EnableProvider {
+    pub provider: String,
+    pub integration: Option<String>,
+    pub client_id: Option<String>,
+    pub client_secret: Option<SecretString>,
+    pub api_key: Option<SecretString>,
+    pub api_secret: Option<SecretString>,
+    pub scopes: Option<Vec<String>>,
+    pub user_redirect_url: Option<String>,
+    pub return_urls: Option<Vec<String>>,
+    pub confirm: Option<Confirm>,
+    /// The provider's own settings.
+    pub params: BTreeMap<String, String>,
+}
+
+/// An integration as its tenant sees it, with what to do next.
+#[derive(Debug)]
+pub struct Enabled {
+    pub integration: Arc<Integration>,
+    pub redirect_uri: String,
+    pub warnings: Vec<String>,
+}
+
+/// An enabled integration with its provider: what every flow and refresh needs.
+#[derive(Debug, Clone)]
+pub struct Active {
+    pub integration: Arc<Integration>,
+    pub provider: Arc<Provider>,
+}
+
+impl Active {
+    /// The tenant's client, with the params of one connection or link merged into its own.
+    pub fn client<'a>(&'a self, params: &'a BTreeMap<String, String>) -> Client<'a> {
+        let integration = &self.integration;
+        Client {
+            client_id: &integration.client_id,
+            client_secret: integration.client_secret.as_ref(),
+            params,
+            secret_params: &integration.secret_params,
+        }
+    }
+}
+
+impl Integrations {
+    pub fn new(core: Core, catalogue: Arc<Catalogue>, redirect: RedirectStyle, trust: Trust) -> Self {
+        let cache = Cached::new(core.clone(), trust);
+        Self { core, catalogue, redirect, cache }
+    }
+
+    /// Stores the integration; again: updates it.
+    pub async fn enable(&self, caller: &Caller, asked: EnableProvider) -> Result<Enabled, Refusal> {
+        let tenant = caller.require(Scope::IntegrationsWrite)?;
+        let provider = self.provider(&asked.provider)?;
+        let name = integration_name(provider.id(), asked.integration.as_deref())?;
+        let id = IntegrationId::derive(tenant, provider.id(), &name);
+        let key = keys::integration(tenant, &id);
+        let before = self.core.store.read(&key).await?;
+        if before.is_none() {
+            self.check_room(tenant).await?;
+        }
+        let integration = self.settled(tenant, &provider, name, asked, before.as_ref().map(|stored| &stored.value))?;
+        let version = before.as_ref().map(|stored| stored.version);
+        let mut change = Change::new();
+        change.store(&key, &integration, version, None)?;
+        self.core.store.commit(change).await?;
+        let found = self.cache.note(id.as_str(), integration, version.map_or(1, |version| version + 1)).await;
+        Ok(self.view(found.record, &provider))
+    }
+
+    pub async fn list(&self, caller: &Caller) -> Result<Vec<Enabled>, Refusal> {
+        let tenant = caller.require(Scope::IntegrationsRead)?;
+        let (found, _) = self.core.store.list(&keys::integrations(tenant), None, INTEGRATIONS_MAX).await?;
+        let enabled = found.into_iter().map(|(_, stored)| stored.value).filter(|integration| integration.enabled);
+        let known = enabled.filter_map(|integration| Some((self.catalogue.get(&integration.provider)?, integration)));
+        Ok(known.map(|(provider, integration)| self.view(Arc::new(integration), &provider)).collect())
+    }
+
+    /// Serves nobody from now on. Credentials and connections stay, so that enabling it again brings
+    /// all of them back.
+    pub async fn disable(&self, caller: &Caller, provider: &str, integration: Option<&str>) -> Result<Arc<Integration>, Refusal> {
+        let tenant = caller.require(Scope::IntegrationsWrite)?;
+        let provider = ProviderId::parse(provider)?;
+        let name = integration_name(&provider, integration)?;
+        let id = IntegrationId::derive(tenant, &provider, &name);
+        let key = keys::integration(tenant, &id);
+        let stored = self
+            .core
+            .store
+            .read(&key)
+            .await?
+            .filter(|stored| stored.value.enabled)
+            .ok_or_else(|| not_enabled(&provider, &name))?;
+        let disabled = Integration { enabled: false, updated_at: self.core.clock.now(), ..stored.value };
+        let mut change = Change::new();
+        change.replace(&key, &disabled, stored.version, None)?;
+        self.core.store.commit(change).await?;
+        Ok(self.cache.note(id.as_str(), disabled, stored.version + 1).await.record)
+    }
+
+    /// The tenant's integration, enabled, with its provider.
+    pub async fn active(&self, tenant: &TenantId, provider: &ProviderId, name: &IntegrationName) -> Result<Active, Refusal> {
+        let id = IntegrationId::derive(tenant, provider, name);
+        let found = self.cache.read(id.as_str(), || keys::integration(tenant, &id)).await?;
+        let Some(found) = found.filter(|found| found.record.enabled) else {
+            self.provider(provider.as_str())?;
+            return Err(not_enabled(provider, name));
+        };
+        let provider = self.catalogue.get(provider).ok_or_else(|| no_provider(provider.as_str()))?;
+        Ok(Active { integration: found.record, provider })
+    }
+
+    /// A provider of the catalogue, by what a request calls it.
+    pub fn provider(&self, id: &str) -> Result<Arc<Provider>, Refusal> {
+        ProviderId::parse(id).ok().and_then(|id| self.catalogue.get(&id)).ok_or_else(|| no_provider(id))
+    }
+
+    /// The address to register at the provider, known before anything is enabled.
+    pub fn redirect_uri(&self, id: &IntegrationId) -> String {
+        match self.redirect {
+            RedirectStyle::PerIntegration => format!("{}/authorization-success/{id}", self.core.public_url),
+            RedirectStyle::Shared => format!("{}/authorization-success", self.core.public_url),
+        }
+    }
+
+    fn view(&self, integration: Arc<Integration>, provider: &Provider) -> Enabled {
+        let redirect_uri = self.redirect_uri(&integration.id);
+        let mut warnings: Vec<String> = provider.redirects().warning(&redirect_uri).into_iter().collect();
+        warnings.extend(provider.spec().warnings.iter().cloned());
+        if integration.user_redirect_url.is_none() && integration.confirm == Confirm::Page {
+            warnings.push("No `user_redirect_url` is set: after consent the end user stays on a page of this server.".to_owned());
+        }
+        Enabled { integration, redirect_uri, warnings }
+    }
+
+    async fn check_room(&self, tenant: &TenantId) -> Result<(), Refusal> {
+        let (known, _) = self.core.store.list(&keys::integrations(tenant), None, INTEGRATIONS_MAX).await?;
+        if known.len() < INTEGRATIONS_MAX {
+            return Ok(());
+        }
+        Err(Refusal::new(ErrorCode::LimitReached, format!("An account may have {INTEGRATIONS_MAX} integrations.")))
+    }
+
+    fn settled(
+        &self,
+        tenant: &TenantId,
+        provider: &Provider,
+        name: IntegrationName,
+        asked: EnableProvider,
+        before: Option<&Integration>,
+    ) -> Result<Integration, Refusal> {
+        let given: BTreeMap<String, String> = merged_params(before, asked.params);
+        let settled = provider.settle_params(&given, NeededBy::Integration, &BTreeMap::new())?;
+        let now = self.core.clock.now();
+        let integration = Integration {
+            id: IntegrationId::derive(tenant, provider.id(), &name),
+            tenant: tenant.clone(),
+            provider: provider.id().clone(),
+            name,
+            client_id: asked.client_id.or_else(|| before.map(|old| old.client_id.clone())).unwrap_or_default(),
+            client_secret: asked.client_secret.or_else(|| before.and_then(|old| old.client_secret.clone())),
+            api_key: asked.api_key.or_else(|| before.and_then(|old| old.api_key.clone())),
+            api_secret: asked.api_secret.or_else(|| before.and_then(|old| old.api_secret.clone())),
+            scopes: asked.scopes.or_else(|| before.map(|old| old.scopes.clone())).unwrap_or_default(),
+            user_redirect_url: asked.user_redirect_url.or_else(|| before.and_then(|old| old.user_redirect_url.clone())),
+            return_urls: asked.return_urls.or_else(|| before.map(|old| old.return_urls.clone())).unwrap_or_default(),
+            confirm: asked.confirm.or_else(|| before.map(|old| old.confirm)).unwrap_or_default(),
+            params: settled.public,
+            secret_params: settled.secret,
+            enabled: true,
+            created_at: before.map_or(now, |old| old.created_at),
+            updated_at: now,
+        };
+        check(&integration, provider)?;
+        Ok(integration)
+    }
+}
+
+/// Which integration a request means: the one it names, else the one called like the provider.
+pub fn integration_name(provider: &ProviderId, named: Option<&str>) -> Result<IntegrationName, Refusal> {
+    named.map_or_else(|| Ok(IntegrationName::of_provider(provider)), IntegrationName::parse)
+}
+
+fn merged_params(before: Option<&Integration>, given: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut params = before.map(|old| old.params.clone()).unwrap_or_default();
+    let secret =
+        before.iter().flat_map(|old| &old.secret_params).map(|(name, value)| (name.clone(), value.expose_secret().to_owned()));
+    params.extend(secret);
+    params.extend(given);
+    params
+}
+
+fn check(integration: &Integration, provider: &Provider) -> Result<(), Refusal> {
+    check_client(integration, provider)?;
+    if integration.scopes.len() > SCOPES_MAX || integration.scopes.iter().any(|scope| scope.len() > SCOPE_LENGTH_MAX) {
+        return Err(Refusal::field("scopes", format!("may hold {SCOPES_MAX} scopes of {SCOPE_LENGTH_MAX} bytes")));
+    }
+    if integration.scopes.iter().any(|scope| scope.chars().any(char::is_control)) {
+        return Err(Refusal::field("scopes", "must not contain control characters"));
+    }
+    if integration.return_urls.len() > RETURN_URLS_MAX {
+        return Err(Refusal::field("return_urls", format!("may hold {RETURN_URLS_MAX} URLs")));
+    }
+    integration.user_redirect_url.iter().try_for_each(|url| check_return("user_redirect_url", url))?;
+    integration.return_urls.iter().try_for_each(|url| check_return("return_urls", url))?;
+    if integration.confirm == Confirm::Tenant && integration.user_redirect_url.is_none() && integration.return_urls.is_empty() {
+        return Err(Refusal::field(
+            "user_redirect_url",
+            "is needed with `confirm=tenant`: the ticket is handed to your own site there",
+        ));
+    }
+    Ok(())
+}
+
+fn check_client(integration: &Integration, provider: &Provider) -> Result<(), Refusal> {
+    let id = &integration.client_id;
+    if id.is_empty() || id.len() > CLIENT_ID_MAX || id.chars().any(char::is_control) {
+        return Err(Refusal::field("client_id", format!("must have 1 to {CLIENT_ID_MAX} bytes and no control characters")));
+    }
+    let secrets = [
+        ("client_secret", &integration.client_secret),
+        ("api_key", &integration.api_key),
+        ("api_secret", &integration.api_secret),
+    ];
+    for (field, secret) in secrets {
+        let unfit = |text: &str| text.is_empty() || text.len() > SECRET_MAX || text.chars().any(char::is_control);
+        if secret.as_ref().is_some_and(|secret| unfit(secret.expose_secret())) {
+            return Err(Refusal::field(field, format!("must have 1 to {SECRET_MAX} bytes and no control characters")));
+        }
+    }
+    if provider.client_secret() == ClientSecret::Required && integration.client_secret.is_none() {
+        let rule = format!("is needed: {} hands it out together with the client id", provider.name());
+        return Err(Refusal::field("client_secret", rule));
+    }
+    Ok(())
+}
+
+/// A place of return: https, or http on loopback; no user information, no fragment, and written so
+/// that a URL parser leaves it as it is. It is compared byte for byte ever after.
+fn check_return(field: &str, text: &str) -> Result<(), Refusal> {
+    let rule =
+        "must be an absolute https URL (or http on loopback) without user information and without a fragment, in its normal form";
+    let refused = || Refusal::field(field, rule);
+    let url = Url::parse(text).map_err(|_| refused())?;
+    let loopback = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    let scheme_fits = url.scheme() == "https" || (url.scheme() == "http" && loopback);
+    let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    let normal = url.as_str() == text || url.as_str().strip_suffix('/') == Some(text);
+    if text.len() <= URL_MAX && scheme_fits && plain && normal && text.is_ascii() { Ok(()) } else { Err(refused()) }
+}
+
+fn no_provider(id: &str) -> Refusal {
+    let shown: String = id.chars().filter(|c| !c.is_control()).take(64).collect();
+    Refusal::new(ErrorCode::ProviderNotFound, format!("There is no provider `{shown}`; `GET /providers` lists them."))
+}
+
+fn not_enabled(provider: &ProviderId, name: &IntegrationName) -> Refusal {
+    let detail = format!("The integration `{name}` of `{provider}` is not enabled; enable it with `POST /enable-provider`.");
+    Refusal::new(ErrorCode::IntegrationNotFound, detail)
+}
