@@ -191,13 +191,7 @@ impl Connections {
             change.store(&key, &flight, old.map(|old| old.version), None)?;
         }
         self.core.put_event(&mut change, connection, kind, None)?;
-        let live_before = before.filter(|before| !before.value.is_gone());
-        Store::put_connection_over(
-            &mut change,
-            connection,
-            live_before.map(|before| &before.value),
-            before.map(|before| before.version),
-        )?;
+        Store::put_connection(&mut change, connection, before)?;
         self.core.store.commit(change).await?;
         Ok(before.map_or(1, |before| before.version + 1))
     }

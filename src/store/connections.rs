@@ -101,35 +101,21 @@ impl Store {
     }
 
     /// Puts a connection into `change`: the grant, in the place of `before`, and its index entries.
-    pub fn put_connection(
-        change: &mut Change,
-        connection: &Connection,
-        before: Option<&Stored<Connection>>,
-    ) -> Result<(), StoreError> {
-        Self::put_connection_over(change, connection, before.map(|before| &before.value), before.map(|before| before.version))
-    }
-
-    /// As [`Store::put_connection`], where what is there may be a tombstone: `indexed` is the
-    /// connection whose index entries stand, `version` that of the record to replace.
-    pub fn put_connection_over(
-        change: &mut Change,
-        connection: &Connection,
-        indexed: Option<&Connection>,
-        version: Option<u64>,
-    ) -> Result<(), StoreError> {
-        let (tenant, id) = (&connection.tenant, &connection.id);
-        let (status, old_status) = (connection.status.as_str(), indexed.map(|old| old.status.as_str()));
-        if let Some(old) = old_status.filter(|old| *old != status) {
+    pub fn put_connection(change: &mut Change, connection: &Connection, before: Option<&Stored<Connection>>) -> Result<(), StoreError> {
+        let (tenant, id, status) = (&connection.tenant, &connection.id, connection.status.as_str());
+        // A tombstone has no index entries.
+        let indexed = before.map(|before| &before.value).filter(|old| !old.is_gone()).map(|old| old.status.as_str());
+        if let Some(old) = indexed.filter(|old| *old != status) {
             change.unindex(keys::by_status(tenant, old, id));
         }
-        if old_status != Some(status) {
+        if indexed != Some(status) {
             change.index(keys::by_status(tenant, status, id));
         }
         if indexed.is_none() {
             change.index(keys::by_provider(tenant, &connection.provider, id));
             change.index(keys::by_end_user(tenant, &connection.end_user, id));
         }
-        change.store(&keys::connection(tenant, id), connection, version, None)?;
+        change.store(&keys::connection(tenant, id), connection, before.map(|before| before.version), None)?;
         Ok(())
     }
 
