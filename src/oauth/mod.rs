@@ -13,3 +13,4 @@ pub mod provider_file;
 pub mod request;
 pub mod token_request;
 pub mod token_response;
+pub mod vectors;

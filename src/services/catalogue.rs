@@ -138,4 +138,16 @@ mod tests {
         assert!(faults.is_empty(), "{}", faults.join("\n"));
         assert!(!files.is_empty());
     }
+
+    #[test]
+    fn every_vector_of_every_file_holds() {
+        let (files, _) = parse_all(&built_in().unwrap());
+        let failing = files.iter().flat_map(|file| {
+            let told = crate::oauth::vectors::run(file).into_iter();
+            told.map(|miss| format!("{}: {}: {}", file.provider.id(), miss.vector, miss.message))
+        });
+        let failing: Vec<String> = failing.collect();
+        assert!(failing.is_empty(), "{}", failing.join("\n"));
+        assert!(files.iter().map(|file| file.vectors.len()).sum::<usize>() > 4 * files.len());
+    }
 }

@@ -90,7 +90,8 @@ impl Provider {
         for param in self.spec.params.values().filter(|param| param.needed_by == NeededBy::Deployment) {
             let Some(value) = values.get(&param.name).or(param.default.as_ref()) else { return Ok(None) };
             param.check(value)?;
-            self.deployment.insert(param.name.clone(), value.clone());
+            let value = if param.kind == ParamKind::Origin { value.trim_end_matches('/') } else { value };
+            self.deployment.insert(param.name.clone(), value.to_owned());
         }
         Ok(Some(self))
     }
