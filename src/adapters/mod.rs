@@ -3,4 +3,6 @@
 
 pub mod memory;
 pub mod outbound;
+pub mod redis;
+pub mod sqlite;
 pub mod system;

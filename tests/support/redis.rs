@@ -1,0 +1,177 @@
+//! A real Redis for tests: a `redis-server` on a free loopback port with a folder of its own, ended by
+//! its own process id when it is dropped.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Long enough for a machine that is busy with something else.
+const START: Duration = Duration::from_secs(30);
+
+pub struct RedisServer {
+    process: Option<Child>,
+    folder: TempDir,
+    port: u16,
+    settings: Vec<String>,
+    cluster: bool,
+}
+
+#[allow(dead_code, reason = "shared by test binaries; each uses a part")]
+impl RedisServer {
+    /// One server, set up so that it loses nothing.
+    pub fn start() -> Self {
+        Self::start_with(&["--appendonly", "yes", "--appendfsync", "always"])
+    }
+
+    /// One server in cluster mode that owns all slots.
+    pub fn start_cluster() -> Self {
+        let settings =
+            ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1", "--appendonly", "yes", "--appendfsync", "always"];
+        let mut server = Self::prepare(&settings);
+        server.cluster = true;
+        server.launch();
+        server.say(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+        server.wait_for("CLUSTER INFO", "cluster_state:ok");
+        server
+    }
+
+    /// One server with these settings and nothing said about persistence.
+    pub fn start_with(settings: &[&str]) -> Self {
+        let mut server = Self::prepare(settings);
+        server.launch();
+        server
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis{}://127.0.0.1:{}", if self.cluster { "+cluster" } else { "" }, self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Kills the server, so that only what it had on the disk remains.
+    pub fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().expect("killing redis-server");
+            process.wait().expect("waiting for redis-server to end");
+        }
+    }
+
+    /// Kills the server and starts it again on the same port and folder.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.launch();
+        if self.cluster {
+            self.wait_for("CLUSTER INFO", "cluster_state:ok");
+        }
+    }
+
+    /// Sends one command and returns the answer as it comes over the wire.
+    pub fn say(&self, words: &[&str]) -> String {
+        self.try_say(words).expect("redis-server answers")
+    }
+
+    fn prepare(settings: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let settings = settings.iter().map(|word| (*word).to_owned()).collect();
+        Self { process: None, folder, port: 0, settings, cluster: false }
+    }
+
+    fn launch(&mut self) {
+        // Between finding a port free and taking it, another may take it: then try the next.
+        for _ in 0..20 {
+            if self.port == 0 {
+                self.port = free_port();
+            }
+            if self.try_launch() {
+                return;
+            }
+            if !self.cluster && self.folder.path().join("appendonlydir").exists() {
+                continue;
+            }
+            self.port = 0;
+        }
+        panic!("redis-server did not start; its log:\n{}", self.log());
+    }
+
+    fn try_launch(&mut self) -> bool {
+        let log = std::fs::File::create(self.folder.path().join("log")).expect("a log file");
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", ""]);
+        command.arg("--dir").arg(self.folder.path()).args(&self.settings);
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
+        let process = command.spawn().unwrap_or_else(|error| {
+            panic!("these tests need redis-server (Debian and Ubuntu: apt-get install redis-server): {error}")
+        });
+        let process = self.process.insert(process);
+        let until = Instant::now() + START;
+        while process.try_wait().expect("asking after redis-server").is_none() {
+            if answers_ping(self.port) {
+                return true;
+            }
+            assert!(Instant::now() < until, "redis-server does not answer");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.process = None;
+        false
+    }
+
+    fn wait_for(&self, command: &str, answer: &str) {
+        let words: Vec<_> = command.split(' ').collect();
+        let until = Instant::now() + START;
+        while !self.say(&words).contains(answer) {
+            assert!(Instant::now() < until, "redis-server does not come to say {answer}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn try_say(&self, words: &[&str]) -> std::io::Result<String> {
+        say(self.port, words)
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+#[allow(dead_code, reason = "shared by test binaries; each uses a part")]
+pub fn free_port() -> u16 {
+    // Redis in cluster mode also takes the port 10,000 above.
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("its address").port();
+        if port < 55_000 && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
+            return port;
+        }
+    }
+}
+
+fn answers_ping(port: u16) -> bool {
+    say(port, &["PING"]).is_ok_and(|answer| answer.contains("PONG"))
+}
+
+fn say(port: u16, words: &[&str]) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut command = format!("*{}\r\n", words.len());
+    for word in words {
+        command.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+    }
+    stream.write_all(command.as_bytes())?;
+    let mut answer = vec![0; 16 * 1024];
+    let read = stream.read(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer[..read]).into_owned())
+}
