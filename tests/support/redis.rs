@@ -120,7 +120,7 @@ impl RedisServer {
         false
     }
 
-    fn wait_for(&self, command: &str, answer: &str) {
+    pub fn wait_for(&self, command: &str, answer: &str) {
         let words: Vec<_> = command.split(' ').collect();
         let until = Instant::now() + START;
         while !self.say(&words).contains(answer) {
@@ -163,7 +163,8 @@ fn answers_ping(port: u16) -> bool {
     say(port, &["PING"]).is_ok_and(|answer| answer.contains("PONG"))
 }
 
-fn say(port: u16, words: &[&str]) -> std::io::Result<String> {
+#[allow(dead_code, reason = "shared by test binaries; each uses a part")]
+pub fn say(port: u16, words: &[&str]) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut command = format!("*{}\r\n", words.len());

@@ -19,7 +19,11 @@ pub struct Settings {
 
 /// Of every server that writes.
 pub async fn learn(routes: &Routes) -> Result<Vec<Settings>, Fault> {
-    let infos = routes.read_each(&redis::cmd("INFO")).await?;
+    let infos = match routes.read_each(&redis::cmd("INFO")).await {
+        // Not allowed to ask: a server of which nothing is known.
+        Err(Fault::Refused(_)) => vec![Value::SimpleString(String::new())],
+        answer => answer?,
+    };
     let fsyncs = config(routes, "appendfsync").await;
     let snapshots = config(routes, "save").await;
     // The two answers come in the same order or not at all; with several servers that differ, the

@@ -18,15 +18,15 @@ const BUSY: Duration = Duration::from_secs(5);
 /// The log is cut back to this after a checkpoint, so that a burst does not keep the disk.
 const LOG_KEPT: i64 = 64 * 1024 * 1024;
 
-/// The connection that writes. Makes the file and its schema where there is none.
+/// The connection that writes. It never makes the file: one that vanished under a running server must
+/// not come back empty.
 pub fn open_writer(path: &Path) -> Result<Connection, KvError> {
-    make_private(path)?;
     prepare(path).map_err(|error| explain(path, &error))?
 }
 
 fn prepare(path: &Path) -> rusqlite::Result<Result<Connection, KvError>> {
     let mut connection = connect(path)?;
-    if let Some(refusal) = foreign(&connection, path)? {
+    if let Some(refusal) = foreign(&connection, path)?.or_else(|| keep_private(path)) {
         return Ok(Err(refusal));
     }
     // WAL with FULL: a commit is on the disk when it is answered.
@@ -62,13 +62,16 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Makes the file where there is none, for its owner alone.
+pub fn make(path: &Path) -> Result<(), KvError> {
+    let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    made.map(drop).map_err(|error| KvError::Unavailable(format!("{}: {error}", path.display())))
+}
+
 /// SQLite gives its log and its index the file's own mode, so it is enough to see to the file.
-fn make_private(path: &Path) -> Result<(), KvError> {
-    let make = || -> std::io::Result<()> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        file.set_permissions(Permissions::from_mode(0o600))
-    };
-    make().map_err(|error| KvError::Unavailable(format!("{}: {error}", path.display())))
+fn keep_private(path: &Path) -> Option<KvError> {
+    let kept = std::fs::set_permissions(path, Permissions::from_mode(0o600));
+    kept.err().map(|error| KvError::Unavailable(format!("{}: its mode cannot be set to 0600: {error}", path.display())))
 }
 
 fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i32> {

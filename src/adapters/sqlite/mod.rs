@@ -7,6 +7,8 @@ mod job;
 mod reader;
 mod rows;
 mod writer;
+#[cfg(test)]
+mod writer_tests;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,9 +41,10 @@ pub struct SqliteKv {
 }
 
 impl SqliteKv {
-    /// Opens the file, and makes it (mode 0600) where there is none. Refuses one that a newer
+    /// Opens the file, and makes it (mode 0600; its folder must be there) where there is none. Refuses one that a newer
     /// Claviger or another program wrote.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, KvError> {
+        file::make(path)?;
         let writer = Writer::open(path, Arc::clone(&clock))?;
         let readers = Arc::new(Readers::open(path)?);
         let (jobs, queue) = mpsc::channel(QUEUE);

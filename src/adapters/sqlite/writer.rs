@@ -36,7 +36,7 @@ pub struct Writer {
     /// a late arrival can only come through this process' queue.
     barred: HashMap<AttemptId, i64>,
     /// `COMMIT`, in one place so that a test can make it fail.
-    commit: fn(&Connection) -> rusqlite::Result<()>,
+    pub(super) commit: fn(&Connection) -> rusqlite::Result<()>,
 }
 
 /// What one transaction has done so far.
@@ -79,7 +79,7 @@ impl Writer {
     }
 
     /// Does the jobs in one transaction and answers them. Says whether there is more to collect.
-    fn serve(&mut self, jobs: Vec<Job>) -> bool {
+    pub(super) fn serve(&mut self, jobs: Vec<Job>) -> bool {
         let connection = match self.ready() {
             Ok(connection) => connection,
             Err(error) => {
