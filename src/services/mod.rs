@@ -8,6 +8,7 @@ pub mod catalogue;
 pub mod connections;
 pub mod integrations;
 pub mod refresh;
+pub mod sandbox;
 
 use std::sync::Arc;
 use std::time::Duration;

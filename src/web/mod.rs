@@ -8,6 +8,7 @@ pub mod error;
 pub mod fields;
 pub mod lenient;
 pub mod middleware;
+pub mod sandbox;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
