@@ -9,6 +9,7 @@ pub mod fields;
 pub mod lenient;
 pub mod middleware;
 pub mod sandbox;
+pub mod pages;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
