@@ -14,7 +14,7 @@
 //! | | `key/ID` | `ApiKey`, for authentication | system |
 //! | | `link/HASH`, `state/HASH`, `ticket/HASH` | one-time things of a connect flow | system |
 //! | | `open-link/CONNECTION` | `ReusableLink`: an unused link, for error answers | system |
-//! | | `verify/HASH`, `reset/HASH` | `OneTimeCode`, by account | system |
+//! | | `verify/HASH`, `reset/HASH` | `OneTimeCode`, by address | system |
 //! | `s.00` | `deployment`, `system-key` | what the store was founded with | plain; master key |
 
 use serde::{Deserialize, Serialize};
@@ -36,14 +36,16 @@ pub struct EmailClaim {
     pub tenant: TenantId,
 }
 
-/// A mailed code: its hash, and how often a wrong one was tried.
+/// A mailed code: its hash, and how often one was tried.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OneTimeCode {
-    pub tenant: TenantId,
+    /// `None`: nobody was mailed this one. It stands there so that an address without an account
+    /// behaves as one with.
+    pub tenant: Option<TenantId>,
     pub code_hash: String,
     /// The hash of the mailed link's token, which does the same.
     pub token_hash: String,
-    pub wrong_tries: u32,
+    pub tries: u32,
     pub expires_at: jiff::Timestamp,
 }
 

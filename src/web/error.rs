@@ -83,7 +83,8 @@ pub fn problem(refusal: Refusal, request_id: &str) -> HttpResponse {
     answer.insert_header((CONTENT_TYPE, "application/problem+json")).body(body)
 }
 
-fn log(refusal: &Refusal, status: StatusCode, request_id: &str) {
+/// The cause, for whoever reads the log.
+pub fn log(refusal: &Refusal, status: StatusCode, request_id: &str) {
     let code = refusal.code.as_str();
     match &refusal.cause {
         Some(cause) if status.is_server_error() => tracing::error!(request_id, code, %cause, "refused"),

@@ -1,6 +1,7 @@
 //! HTTP: the only layer that knows actix-web. A handler extracts, calls one service method and maps
 //! the answer; it decides nothing.
 
+pub mod account_pages;
 pub mod answer;
 pub mod api;
 pub mod endpoint;
@@ -44,11 +45,22 @@ impl Deref for State {
 pub fn table() -> Vec<Endpoint> {
     use api::{api_keys, connections, health, integrations};
     use endpoint::{public, tenant};
+    use api::{accounts, api_keys, health};
+    use endpoint::{browser, public, tenant};
 
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
     vec![
         // Accounts
+        public(POST, "/signup", accounts::sign_up),
+        public(POST, "/verify-email", accounts::verify_email),
+        browser(GET, "/verify-email", account_pages::verify_email),
+        browser(POST, "/verify-email/page", account_pages::verify_email_post),
+        public(POST, "/resend-verification", accounts::resend_verification),
+        public(POST, "/forgot-password", accounts::forgot_password),
+        public(POST, "/reset-password", accounts::reset_password),
+        browser(GET, "/reset-password", account_pages::reset_password),
+        browser(POST, "/reset-password/page", account_pages::reset_password_post),
         tenant(POST, "/create-api-key", api_keys::create),
         tenant(GET, "/api-keys", api_keys::list),
         tenant(POST, "/revoke-api-key", api_keys::revoke),

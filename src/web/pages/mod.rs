@@ -4,6 +4,7 @@
 mod ask;
 mod connect;
 mod message;
+mod password;
 mod text;
 
 use std::sync::LazyLock;
@@ -19,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 pub use ask::Ask;
 pub use connect::ConnectPage;
 pub use message::{Message, WayOn};
+pub use password::PasswordPage;
 pub use text::shown;
 
 /// The one stylesheet, inlined into each page and allowed by its hash.
@@ -68,7 +70,9 @@ impl Forms {
         match self {
             Forms::Absent => "'none'".to_owned(),
             Forms::Ours => "'self'".to_owned(),
-            Forms::OursThen(sources) => std::iter::once("'self'").chain(sources.iter().map(String::as_str)).collect::<Vec<_>>().join(" "),
+            Forms::OursThen(sources) => {
+                std::iter::once("'self'").chain(sources.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
+            }
         }
     }
 }
@@ -116,7 +120,8 @@ mod tests {
         let ask = Ask { title: foreign, text: foreign, action: foreign, fields: &[(foreign, foreign)], button: foreign };
         let way_on = Some(WayOn { label: foreign, href: foreign });
         let message = Message { tone: Tone::Bad, title: foreign, text: foreign, next: foreign, way_on, request_id: foreign };
-        for page in [html(&connect), html(&ask), html(&message)] {
+        let password = PasswordPage { action: foreign, token: foreign, minimum: 10, wrong: foreign };
+        for page in [html(&connect), html(&ask), html(&message), html(&password)] {
             assert!(page.contains("alert(1)"), "the text is there");
             assert!(!page.contains("<script") && !page.contains("<svg/") && !page.contains(r#"'">"#));
             assert_eq!(page.matches("</style>").count(), 1);
