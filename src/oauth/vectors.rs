@@ -338,6 +338,7 @@ fn method_word(method: Method) -> &'static str {
 
 fn class_word(class: FailureClass) -> &'static str {
     match class {
+        FailureClass::NotSent => "not_sent",
         FailureClass::DeadGrant => "dead_grant",
         FailureClass::IntegrationBroken => "integration_broken",
         FailureClass::Misconfigured => "misconfigured",

@@ -9,8 +9,9 @@ pub mod error;
 pub mod fields;
 pub mod lenient;
 pub mod middleware;
-pub mod sandbox;
+pub mod openapi;
 pub mod pages;
+pub mod sandbox;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -43,9 +44,7 @@ impl Deref for State {
 
 /// Every route there is, on one screen.
 pub fn table() -> Vec<Endpoint> {
-    use api::{api_keys, connections, health, integrations};
-    use endpoint::{public, tenant};
-    use api::{accounts, api_keys, health};
+    use api::{accounts, api_keys, connections, health, integrations};
     use endpoint::{browser, public, tenant};
 
     const GET: Method = Method::GET;
@@ -77,6 +76,9 @@ pub fn table() -> Vec<Endpoint> {
         // The server itself
         public(GET, "/healthz", health::live),
         public(GET, "/readyz", health::ready),
+        browser(GET, "/openapi.json", openapi::json),
+        browser(GET, "/docs", openapi::reader_root),
+        browser(GET, "/docs/{file:.*}", openapi::reader),
     ]
 }
 
