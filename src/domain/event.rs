@@ -38,6 +38,8 @@ pub enum EventKind {
     ScopesChanged,
     #[serde(rename = "connection.revoked")]
     Revoked,
+    #[serde(rename = "authorization.account_mismatch")]
+    AccountMismatch,
     #[serde(rename = "authorization.wrong_end_user")]
     WrongEndUser,
 }

@@ -1,5 +1,6 @@
 //! The one-time things of a connect flow: link, state, ticket. Each is 256 random bits, handed out
-//! once and stored only as a hash.
+//! once and stored only as a hash. Expiry is judged by `expires_at`; the store's time to live only
+//! collects what is left over.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +20,9 @@ pub struct FlowSubject {
     pub integration: IntegrationName,
     pub integration_id: IntegrationId,
     pub account: Account,
+    /// As the tenant named them; empty: the integration's own.
     pub scopes: Vec<String>,
+    /// The provider's settings that this link supplies.
     pub params: BTreeMap<String, String>,
     pub return_url: Option<String>,
     pub confirm: Confirm,
@@ -35,22 +38,29 @@ impl FlowSubject {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Link {
     pub subject: FlowSubject,
+    /// After this no flow begins from it.
     pub expires_at: Timestamp,
+}
+
+/// What ties the end of a flow to its beginning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "to", rename_all = "snake_case")]
+pub enum Binding {
+    /// `confirm = page`: the browser that pressed Connect. `flow` names its cookie, `hash` is the
+    /// SHA-256 (hex) of the cookie's value.
+    Browser { flow: String, hash: String },
+    /// `confirm = tenant`: the link, which lives until the tenant's backend finishes. `hash` (hex) is
+    /// where it is stored.
+    Link { hash: String },
 }
 
 /// A flow at the provider: the record behind `state`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PendingAuthorization {
     pub subject: FlowSubject,
+    pub binding: Binding,
     #[serde(with = "sealed_option")]
     pub pkce_verifier: Option<SecretString>,
-    /// SHA-256 (hex) of the browser's flow cookie; `None` where the tenant's backend finishes instead.
-    pub browser: Option<String>,
-    /// Names the cookie that holds the browser's half.
-    pub flow: String,
-    pub nonce: Option<String>,
-    /// Hash of the link that lives until completion (`confirm = tenant`).
-    pub link: Option<String>,
     pub expires_at: Timestamp,
 }
 
@@ -62,6 +72,5 @@ pub struct HeldAuthorization {
     pub code: SecretString,
     /// What the provider's file keeps of the callback.
     pub callback: BTreeMap<String, String>,
-    pub received_at: Timestamp,
     pub expires_at: Timestamp,
 }

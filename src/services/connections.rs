@@ -168,19 +168,18 @@ impl Connections {
             return Err(Refusal::new(ErrorCode::Conflict, detail));
         }
         let connection = self.imported(tenant, &active, import, settled.public)?;
-        let version = self.save_new(&connection, before.as_ref(), EventKind::Imported).await?;
-        self.connections.note(id.as_str(), connection.clone(), version).await;
+        self.save_new(&connection, before.as_ref(), EventKind::Imported).await?;
         Ok(connection)
     }
 
     /// Puts a new grant in the place of whatever is there, with its flight records, index entries and
-    /// event in one commit. Answers the version it has now.
+    /// event in one commit. This node serves it at once.
     pub async fn save_new(
         &self,
         connection: &Connection,
         before: Option<&Stored<Connection>>,
         kind: EventKind,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<(), StoreError> {
         let (tenant, id) = (&connection.tenant, &connection.id);
         let mut change = Change::new();
         for (name, set) in &connection.sets {
@@ -193,7 +192,9 @@ impl Connections {
         self.core.put_event(&mut change, connection, kind, None)?;
         Store::put_connection(&mut change, connection, before)?;
         self.core.store.commit(change).await?;
-        Ok(before.map_or(1, |before| before.version + 1))
+        let version = before.map_or(1, |before| before.version + 1);
+        self.connections.note(id.as_str(), connection.clone(), version).await;
+        Ok(())
     }
 
     async fn history(&self, tenant: &TenantId, id: &ConnectionId) -> Result<Vec<Event>, StoreError> {

@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod api_keys;
 pub mod cached;
 pub mod catalogue;
+pub mod connect;
 pub mod connections;
 pub mod integrations;
 pub mod refresh;
@@ -72,6 +73,7 @@ pub struct Services {
     pub accounts: accounts::Accounts,
     pub api_keys: api_keys::ApiKeys,
     pub integrations: Arc<integrations::Integrations>,
+    pub connect: connect::Connect,
     pub connections: connections::Connections,
     pub refresher: Arc<refresh::Refresher>,
 }
@@ -79,7 +81,13 @@ pub struct Services {
 impl Services {
     /// No new work begins; returns when what is in flight has landed.
     pub async fn drain(&self) {
+        self.connect.drain().await;
         self.refresher.drain().await;
+    }
+
+    /// Where people and providers reach this server.
+    pub fn public_url(&self) -> &str {
+        &self.core.public_url
     }
 
     /// Time since the process began, for measuring.

@@ -9,6 +9,7 @@ pub mod error;
 pub mod fields;
 pub mod lenient;
 pub mod middleware;
+pub mod oauth;
 pub mod openapi;
 pub mod pages;
 pub mod sandbox;
@@ -44,10 +45,12 @@ impl Deref for State {
 
 /// Every route there is, on one screen.
 pub fn table() -> Vec<Endpoint> {
-    use api::{accounts, api_keys, connections, health, integrations};
+    use api::{accounts, api_keys, connections, health, integrations, links};
     use endpoint::{browser, public, tenant};
+    use oauth::{callback, connect};
 
     const GET: Method = Method::GET;
+    const HEAD: Method = Method::HEAD;
     const POST: Method = Method::POST;
     vec![
         // Accounts
@@ -67,6 +70,16 @@ pub fn table() -> Vec<Endpoint> {
         tenant(POST, "/enable-provider", integrations::enable),
         tenant(GET, "/enabled-providers", integrations::list),
         tenant(POST, "/disable-provider", integrations::disable),
+        // Connecting
+        tenant(POST, "/authorize-{provider}", links::create),
+        browser(GET, "/authorize-{provider}", connect::open),
+        browser(HEAD, "/authorize-{provider}", connect::peek),
+        browser(POST, "/authorize-{provider}/decision", connect::decide),
+        browser(GET, "/authorization-success/{integration_id}", callback::complete),
+        browser(POST, "/authorization-success/{integration_id}", callback::complete),
+        browser(GET, "/authorization-success", callback::complete),
+        browser(POST, "/authorization-success", callback::complete),
+        tenant(POST, "/finish-authorization", links::finish),
         // Tokens and connections
         tenant(GET, "/connections", connections::list),
         tenant(GET, "/connections/{id}", connections::show),

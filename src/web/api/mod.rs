@@ -5,3 +5,4 @@ pub mod api_keys;
 pub mod connections;
 pub mod health;
 pub mod integrations;
+pub mod links;

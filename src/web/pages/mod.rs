@@ -3,6 +3,7 @@
 
 mod ask;
 mod connect;
+mod explained;
 mod message;
 mod password;
 mod text;
@@ -19,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use ask::Ask;
 pub use connect::ConnectPage;
+pub use explained::explained;
 pub use message::{Message, WayOn};
 pub use password::PasswordPage;
 pub use text::shown;

@@ -1,0 +1,192 @@
+//! The link in the end user's browser: what it shows, and the way to the provider. Looking changes
+//! nothing; a flow begins with a decision (`confirm = page`) or with each visit (`confirm = tenant`).
+
+use std::collections::BTreeMap;
+
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use crate::domain::error_code::ErrorCode;
+use crate::domain::integration::Confirm;
+use crate::domain::link::{Binding, FlowSubject, Link, PendingAuthorization};
+use crate::domain::refusal::Refusal;
+use crate::oauth::authorize_url::{self, AuthorizeInput};
+use crate::oauth::pkce::Pkce;
+use crate::ports::entropy::random;
+use crate::services::integrations::Active;
+use crate::store::{Change, StoreError, keys};
+
+use super::complete::{Ended, Outcome};
+use super::one_time::{Purpose, browser_hash, fresh, hash_of, stored_as};
+use super::{Connect, Names};
+
+/// What a link leads to when it is opened.
+pub enum Opened {
+    /// A page that asks.
+    Page(Invitation),
+    /// Straight to the provider.
+    Provider(Departure),
+}
+
+/// What the connect page tells.
+pub struct Invitation {
+    pub names: Names,
+    pub end_user: String,
+    /// Places the browser may be at after the decision: the provider's, and the tenant's.
+    pub leads_to: Vec<Url>,
+}
+
+/// The way to the provider.
+pub struct Departure {
+    pub url: Url,
+    pub cookie: Option<FlowCookie>,
+}
+
+/// The browser's half of a flow.
+pub struct FlowCookie {
+    pub flow: String,
+    pub value: SecretString,
+    /// The provider's answer is a POST from its own site.
+    pub cross_site: bool,
+}
+
+/// What the end user pressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    Connect,
+    Cancel,
+}
+
+/// What followed from it.
+pub enum Decided {
+    Departs(Departure),
+    Ends(Box<Ended>),
+}
+
+impl Connect {
+    /// Opens a link. Consumes nothing.
+    pub async fn open_link(&self, provider: &str, link: &str) -> Result<Opened, Refusal> {
+        let (hash, link) = self.unused_link(provider, link).await?;
+        let active = self.active(&link.subject).await?;
+        match link.subject.confirm {
+            Confirm::Page => Ok(Opened::Page(self.invitation(&active, &link.subject).await?)),
+            Confirm::Tenant => {
+                let binding = Binding::Link { hash: hex::encode(hash) };
+                Ok(Opened::Provider(self.depart(&active, link.subject, binding, None).await?))
+            }
+        }
+    }
+
+    /// Takes the link, once, and does as the end user decided.
+    ///
+    /// Two partitions: the link goes first. Cut short in between, the end user needs a new one.
+    pub async fn decide(&self, provider: &str, link: &str, decision: Decision) -> Result<Decided, Refusal> {
+        let (hash, unused) = self.unused_link(provider, link).await?;
+        if unused.subject.confirm != Confirm::Page {
+            return Err(ended_link());
+        }
+        let taken = self.core.store.take(&keys::link(&hash)).await?.filter(|link| !self.is_over(link.expires_at));
+        let subject = taken.ok_or_else(ended_link)?.subject;
+        let active = self.active(&subject).await?;
+        match decision {
+            Decision::Cancel => {
+                let refusal = Refusal::new(ErrorCode::AccessDenied, "The end user pressed Cancel.");
+                let names = self.names(&subject, &active.provider).await?;
+                Ok(Decided::Ends(Box::new(Ended::at(&active, &subject, names, Outcome::Refused(refusal)))))
+            }
+            Decision::Connect => {
+                let cookie = FlowCookie {
+                    flow: hex::encode(random::<8>(self.core.entropy.as_ref()).map_err(StoreError::from)?),
+                    value: fresh(self.core.entropy.as_ref()).map_err(StoreError::from)?,
+                    cross_site: active.provider.posts_back(),
+                };
+                let hash = browser_hash(cookie.value.expose_secret());
+                let binding = Binding::Browser { flow: cookie.flow.clone(), hash };
+                Ok(Decided::Departs(self.depart(&active, subject, binding, Some(cookie)).await?))
+            }
+        }
+    }
+
+    async fn unused_link(&self, provider: &str, link: &str) -> Result<([u8; 32], Link), Refusal> {
+        let hash = stored_as(&self.core.store, Purpose::Link, link).ok_or_else(ended_link)?;
+        let found = self.core.store.read(&keys::link(&hash)).await?.map(|stored| stored.value);
+        let unused = found.filter(|link| !self.is_over(link.expires_at) && link.subject.provider.as_str() == provider);
+        Ok((hash, unused.ok_or_else(ended_link)?))
+    }
+
+    async fn invitation(&self, active: &Active, subject: &FlowSubject) -> Result<Invitation, Refusal> {
+        let names = self.names(subject, &active.provider).await?;
+        let placeholder = "-".repeat(43);
+        let at_provider = self.authorize_url(active, subject, &placeholder, Some(&placeholder), None)?;
+        let back = place_of_return(active, subject).and_then(|url| Url::parse(url).ok());
+        let leads_to = std::iter::once(at_provider).chain(back).collect();
+        Ok(Invitation { names, end_user: subject.end_user.to_string(), leads_to })
+    }
+
+    /// Writes the state and says where to go.
+    async fn depart(
+        &self,
+        active: &Active,
+        subject: FlowSubject,
+        binding: Binding,
+        cookie: Option<FlowCookie>,
+    ) -> Result<Departure, Refusal> {
+        let entropy = self.core.entropy.as_ref();
+        let state = fresh(entropy).map_err(StoreError::from)?;
+        let pkce = Pkce::for_use(active.provider.pkce(), random(entropy).map_err(StoreError::from)?);
+        let nonce = fresh(entropy).map_err(StoreError::from)?;
+        let nonce = active.provider.wants_nonce().then(|| nonce.expose_secret());
+        let challenge = pkce.as_ref().map(|pkce| pkce.challenge.as_str());
+        let url = self.authorize_url(active, &subject, state.expose_secret(), challenge, nonce)?;
+        let expires_at = self.after(self.policy.state_ttl);
+        let pending = PendingAuthorization { subject, binding, pkce_verifier: pkce.map(|pkce| pkce.verifier), expires_at };
+        let key = keys::state(&hash_of(&self.core.store, Purpose::State, &state));
+        let mut change = Change::new();
+        change.create(&key, &pending, Some(self.policy.state_ttl))?;
+        self.core.store.commit(change).await?;
+        Ok(Departure { url, cookie })
+    }
+
+    fn authorize_url(
+        &self,
+        active: &Active,
+        subject: &FlowSubject,
+        state: &str,
+        pkce_challenge: Option<&str>,
+        nonce: Option<&str>,
+    ) -> Result<Url, Refusal> {
+        let integration = &active.integration;
+        let params = merged(&integration.params, &subject.params);
+        let scopes = if subject.scopes.is_empty() { &integration.scopes } else { &subject.scopes };
+        let redirect_uri = self.integrations.redirect_uri(&integration.id);
+        let input = AuthorizeInput {
+            provider: &active.provider,
+            client_id: &integration.client_id,
+            redirect_uri: &redirect_uri,
+            scopes,
+            state,
+            pkce_challenge,
+            nonce,
+            params: &params,
+        };
+        authorize_url::build(&input).map_err(|cause| {
+            let detail = "The provider's settings of this integration do not fit any more; the tenant must enable it again.";
+            Refusal::new(ErrorCode::IntegrationBroken, detail).with_cause(cause)
+        })
+    }
+}
+
+/// Where the browser goes at the end: only ever a place that is registered now, too.
+pub(super) fn place_of_return<'a>(active: &'a Active, subject: &'a FlowSubject) -> Option<&'a str> {
+    let asked = subject.return_url.as_deref().or(active.integration.user_redirect_url.as_deref());
+    asked.filter(|url| active.integration.allows_return(url))
+}
+
+/// The integration's settings, and over them those of the link.
+pub(super) fn merged(integration: &BTreeMap<String, String>, link: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    integration.iter().chain(link).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+fn ended_link() -> Refusal {
+    Refusal::new(ErrorCode::LinkExpired, "This link was used already or has expired; ask for a new one.")
+}

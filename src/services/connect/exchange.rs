@@ -1,0 +1,133 @@
+//! From a code to tokens: one exchange, then the look-ups that the provider's file asks for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::domain::error_code::ErrorCode;
+use crate::domain::link::PendingAuthorization;
+use crate::domain::refusal::Refusal;
+use crate::domain::secret::SecretString;
+use crate::domain::tokens::{FailureClass, ProviderFailure, TokenAnswer};
+use crate::oauth::client::Client;
+use crate::oauth::request::BuildError;
+use crate::oauth::token_request::{self, Authorization, Lookup};
+use crate::oauth::token_response;
+use crate::oauth::token_response::Found;
+use crate::ports::outbound::CallError;
+use crate::services::integrations::Active;
+
+use super::Connect;
+use super::begin::merged;
+
+/// A look-up only reads, so it is tried again; a code exchange never is.
+const LOOKUP_TRIES: u32 = 3;
+const LOOKUP_PAUSE: Duration = Duration::from_millis(300);
+
+/// What the provider gave.
+pub(super) struct Obtained {
+    pub answer: TokenAnswer,
+    /// When the exchange was sent: lifetimes are counted from here.
+    pub started: Timestamp,
+}
+
+impl Connect {
+    pub(super) async fn obtain(
+        &self,
+        active: &Active,
+        pending: &PendingAuthorization,
+        code: &SecretString,
+        kept: &BTreeMap<String, String>,
+    ) -> Result<Obtained, Refusal> {
+        let integration = &active.integration;
+        let params = merged(&integration.params, &pending.subject.params);
+        let client = active.client(&params);
+        let redirect_uri = self.integrations.redirect_uri(&integration.id);
+        let verifier = pending.pkce_verifier.as_ref();
+        let flow = Authorization { code, kept, redirect_uri: &redirect_uri, verifier };
+        let (mut answer, started) = self.exchange(active, &client, &flow).await?;
+        for (name, value) in kept {
+            answer.metadata.entry(name.clone()).or_insert_with(|| Value::String(value.clone()));
+        }
+        self.look_up(active, &client, &mut answer).await?;
+        Ok(Obtained { answer, started })
+    }
+
+    async fn exchange(
+        &self,
+        active: &Active,
+        client: &Client<'_>,
+        flow: &Authorization<'_>,
+    ) -> Result<(TokenAnswer, Timestamp), Refusal> {
+        let call = token_request::exchange(&active.provider, client, flow).map_err(not_buildable)?;
+        let started = self.core.clock.now();
+        let answer = self.outbound.call(call, self.policy.call_deadline).await.map_err(no_answer)?;
+        let judged = token_response::judge_exchange(&active.provider, &answer, started);
+        Ok((judged.map_err(|failure| refused_exchange(&failure))?, started))
+    }
+
+    /// What is found adds to the answer; where two look-ups name a subject, the first is kept.
+    async fn look_up(&self, active: &Active, client: &Client<'_>, answer: &mut TokenAnswer) -> Result<(), Refusal> {
+        let lookups = token_request::after_connect(&active.provider, client, answer).map_err(not_buildable)?;
+        for lookup in lookups {
+            match self.look_up_once_and_again(&lookup).await {
+                Ok(found) => {
+                    answer.metadata.extend(found.metadata);
+                    answer.subject = answer.subject.take().or(found.subject);
+                }
+                Err(why) if lookup.is_optional() => tracing::info!(step = lookup.name(), why, "an optional look-up failed"),
+                Err(why) => {
+                    let detail = "The provider granted access but did not say what belongs to it; try again.";
+                    return Err(Refusal::new(ErrorCode::ProviderUnavailable, detail).with_cause(why));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_up_once_and_again(&self, lookup: &Lookup<'_>) -> Result<Found, String> {
+        let mut why = String::new();
+        for attempt in 0..LOOKUP_TRIES {
+            if attempt > 0 {
+                self.core.clock.sleep(LOOKUP_PAUSE * attempt).await;
+            }
+            let started = self.core.clock.now();
+            why = match self.outbound.call(lookup.call.clone(), self.policy.call_deadline).await {
+                Err(error) => error.to_string(),
+                Ok(answer) => match lookup.read(&answer, started) {
+                    Ok(found) => return Ok(found),
+                    Err(failure) => format!("{} ({})", failure.code, failure.status),
+                },
+            };
+        }
+        Err(why)
+    }
+}
+
+fn not_buildable(cause: BuildError) -> Refusal {
+    let detail = "The provider's settings of this integration do not fit any more; enable it again.";
+    Refusal::new(ErrorCode::IntegrationBroken, detail).with_cause(cause)
+}
+
+/// A code whose exchange may have arrived is spent: sending it again would look like theft.
+fn no_answer(cause: CallError) -> Refusal {
+    Refusal::new(ErrorCode::ProviderUnavailable, "The provider did not answer; start again.").with_cause(cause)
+}
+
+fn refused_exchange(failure: &ProviderFailure) -> Refusal {
+    let refusal = match failure.class {
+        FailureClass::DeadGrant => {
+            Refusal::new(ErrorCode::ExchangeFailed, "The provider did not accept the authorization; start again.")
+        }
+        FailureClass::IntegrationBroken | FailureClass::Misconfigured => {
+            let detail = "The provider refuses the integration's client; check its client id, secret and redirect URI.";
+            Refusal::new(ErrorCode::IntegrationBroken, detail)
+        }
+        FailureClass::Throttled | FailureClass::NotSent | FailureClass::InDoubt => {
+            Refusal::new(ErrorCode::ProviderUnavailable, "The provider does not answer as it should; start again later.")
+        }
+    };
+    refusal.with_cause(format!("{} ({})", failure.code, failure.status))
+}

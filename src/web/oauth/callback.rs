@@ -1,0 +1,21 @@
+//! `/authorization-success/{integration_id}`: the provider's redirect, as GET or, for form_post, POST.
+
+use actix_web::http::Method;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use crate::services::connect::Callback;
+use crate::web::endpoint::Shared;
+
+use super::{body_pairs, cookies, landing, query_pairs};
+
+pub async fn complete(state: Shared, request: HttpRequest, payload: web::Payload) -> HttpResponse {
+    let pairs = if request.method() == Method::POST { body_pairs(payload).await } else { Ok(query_pairs(&request)) };
+    let pairs = match pairs {
+        Ok(pairs) => pairs,
+        Err(refusal) => return landing::refused(&request, &refusal),
+    };
+    let integration = request.match_info().get("integration_id").map(str::to_owned);
+    let cookies = cookies::halves(&state, &request);
+    let ended = state.connect.complete(Callback { integration, pairs, cookies }).await;
+    landing::land(&state, &request, ended)
+}
