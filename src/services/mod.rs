@@ -10,6 +10,7 @@ pub mod connections;
 pub mod integrations;
 pub mod refresh;
 pub mod sandbox;
+pub mod vault;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +75,7 @@ pub struct Services {
     pub api_keys: api_keys::ApiKeys,
     pub integrations: Arc<integrations::Integrations>,
     pub connect: connect::Connect,
+    pub vault: vault::Vault,
     pub connections: connections::Connections,
     pub refresher: Arc<refresh::Refresher>,
 }

@@ -45,7 +45,7 @@ impl Deref for State {
 
 /// Every route there is, on one screen.
 pub fn table() -> Vec<Endpoint> {
-    use api::{accounts, api_keys, connections, health, integrations, links};
+    use api::{accounts, api_keys, connections, health, integrations, links, tokens};
     use endpoint::{browser, public, tenant};
     use oauth::{callback, connect};
 
@@ -81,6 +81,7 @@ pub fn table() -> Vec<Endpoint> {
         browser(POST, "/authorization-success", callback::complete),
         tenant(POST, "/finish-authorization", links::finish),
         // Tokens and connections
+        tenant(POST, "/get-access-token", tokens::get),
         tenant(GET, "/connections", connections::list),
         tenant(GET, "/connections/{id}", connections::show),
         tenant(POST, "/revoke-connection", connections::revoke),

@@ -6,3 +6,4 @@ pub mod connections;
 pub mod health;
 pub mod integrations;
 pub mod links;
+pub mod tokens;

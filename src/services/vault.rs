@@ -1,0 +1,291 @@
+//! get-access-token: a working token for an end user. The fresh path writes nothing and, with a warm
+//! cache, reads nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::domain::caller::Caller;
+use crate::domain::connection::{Connection, Freshness, Status, TokenSet};
+use crate::domain::error_code::ErrorCode;
+use crate::domain::ids::{Account, ConnectionId, EndUserId, IntegrationId, IntegrationName, ProviderId, TokenSetName};
+use crate::domain::refusal::Refusal;
+use crate::domain::scope::Scope;
+use crate::store::keys;
+
+use super::Core;
+use super::cached::{Cached, Found};
+use super::connect::{Connect, MadeLink};
+use super::integrations::{Active, Integrations};
+use super::refresh::{Order, Outcome, Refresher, Setback, Why};
+
+/// A flight may end without an answer for this caller's generation (a new consent came in between);
+/// then it is looked at anew, so often.
+const LOOKS: usize = 3;
+
+pub struct Vault {
+    core: Core,
+    integrations: Arc<Integrations>,
+    connections: Arc<Cached<Connection>>,
+    refresher: Arc<Refresher>,
+    connect: Connect,
+}
+
+/// Which token, and how fresh.
+#[derive(Debug)]
+pub struct TokenQuery {
+    pub provider: ProviderId,
+    pub integration: IntegrationName,
+    pub end_user: EndUserId,
+    pub account: Account,
+    pub token_set: Option<TokenSetName>,
+    /// At least so much life left.
+    pub min_ttl: Option<Duration>,
+    pub refresh: Refresh,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refresh {
+    WhenDue,
+    Forced,
+}
+
+/// A token that works, and what the tenant should know besides.
+pub struct Served {
+    pub connection: Arc<Connection>,
+    pub set: TokenSetName,
+    pub now: Timestamp,
+    pub warning: Option<Warning>,
+}
+
+/// Why a served token is not as good as it could be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Warning {
+    /// It was refreshed a moment ago; the forced refresh called nobody.
+    RecentlyRefreshed,
+    /// It works, but its refresh fails at present.
+    RefreshFailing,
+    /// It works to its end; after that the end user must connect again.
+    ReauthorizationRequired,
+    /// It cannot be refreshed and ends soon.
+    ExpiresSoon,
+}
+
+impl Warning {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Warning::RecentlyRefreshed => "recently_refreshed",
+            Warning::RefreshFailing => "refresh_failing",
+            Warning::ReauthorizationRequired => "reauthorization_required",
+            Warning::ExpiresSoon => "expires_soon",
+        }
+    }
+}
+
+/// What is to be done about a token.
+enum Need {
+    Nothing(Option<Warning>),
+    /// Serve it, and refresh behind the caller's back.
+    Soon,
+    Now,
+}
+
+impl Vault {
+    pub fn new(
+        core: Core,
+        integrations: Arc<Integrations>,
+        connections: Arc<Cached<Connection>>,
+        refresher: Arc<Refresher>,
+        connect: Connect,
+    ) -> Self {
+        Self { core, integrations, connections, refresher, connect }
+    }
+
+    pub async fn token(&self, caller: &Caller, query: TokenQuery) -> Result<Served, Refusal> {
+        let tenant = caller.require(Scope::TokensRead)?;
+        let active = self.integrations.active(tenant, &query.provider, &query.integration).await?;
+        let integration = IntegrationId::derive(tenant, &query.provider, &query.integration);
+        let id = ConnectionId::derive(tenant, &query.end_user, &integration, &query.account);
+        let mut found = self.connections.read(id.as_str(), || keys::connection(tenant, &id)).await?;
+        for _ in 0..LOOKS {
+            let Some(current) = found.filter(|found| !found.record.is_gone()) else {
+                return Err(self.not_connected(caller, &active, &query).await);
+            };
+            let name = chosen_set(&current.record, query.token_set.as_ref())?;
+            let Some(set) = current.record.set(&name) else { return Err(no_such_set(&current.record)) };
+            let now = self.core.clock.now();
+            let order = || order(&active, &current, &name, set.generation);
+            match self.need(&query, &current.record, set, &active, now)? {
+                Need::Nothing(warning) => return Ok(served(&current, name, now, warning)),
+                Need::Soon => {
+                    self.refresher.start(order());
+                    let warning = set.last_error.is_some().then_some(Warning::RefreshFailing);
+                    return Ok(served(&current, name, now, warning));
+                }
+                Need::Now => match self.refresher.refreshed(order()).await {
+                    Outcome::Refreshed(newer) => return Ok(served(&newer, name, self.core.clock.now(), None)),
+                    Outcome::Gone => found = self.connections.reread(id.as_str(), &keys::connection(tenant, &id)).await?,
+                    Outcome::Failed(setback) => return self.make_do(caller, &active, &query, &current, name, setback).await,
+                },
+            }
+        }
+        Err(Refusal::new(ErrorCode::Conflict, "The connection is being changed at this moment; try again."))
+    }
+
+    fn need(
+        &self,
+        query: &TokenQuery,
+        connection: &Connection,
+        set: &TokenSet,
+        active: &Active,
+        now: Timestamp,
+    ) -> Result<Need, Refusal> {
+        let tokens = &set.current;
+        let over = matches!(connection.status, Status::NeedsReauth { .. });
+        let refreshable =
+            tokens.refresh.is_some() && active.provider.refresh().class() != crate::domain::provider::RefreshClass::None;
+        check_min_ttl(query, set)?;
+        if query.refresh == Refresh::Forced && refreshable && !over {
+            return Ok(if self.was_just_refreshed(set, now) {
+                Need::Nothing(Some(Warning::RecentlyRefreshed))
+            } else {
+                Need::Now
+            });
+        }
+        let short = query.min_ttl.is_some_and(|wanted| tokens.left(now).is_some_and(|left| left < wanted));
+        Ok(match tokens.freshness(now) {
+            // Judged by the flight alone, which knows why.
+            Freshness::Stale => Need::Now,
+            _ if over => Need::Nothing(Some(Warning::ReauthorizationRequired)),
+            Freshness::Fresh if !short => Need::Nothing(None),
+            _ if !refreshable => Need::Nothing(Some(Warning::ExpiresSoon)),
+            _ if short => Need::Now,
+            Freshness::Fresh | Freshness::Ageing => Need::Soon,
+        })
+    }
+
+    fn was_just_refreshed(&self, set: &TokenSet, now: Timestamp) -> bool {
+        let interval = self.refresher.policy().force_interval;
+        set.last_refreshed_at.is_some_and(|at| Duration::try_from(now.duration_since(at)).is_ok_and(|since| since < interval))
+    }
+
+    /// The refresh failed: what still works is served with a warning, else the caller is told what to do.
+    async fn make_do(
+        &self,
+        caller: &Caller,
+        active: &Active,
+        query: &TokenQuery,
+        current: &Found<Connection>,
+        name: TokenSetName,
+        setback: Setback,
+    ) -> Result<Served, Refusal> {
+        let now = self.core.clock.now();
+        if current.record.set(&name).is_some_and(|set| set.current.is_alive(now)) {
+            let warning = match setback.why {
+                Why::NeedsReauth if setback.code == "no_refresh_token" => Warning::ExpiresSoon,
+                Why::NeedsReauth => Warning::ReauthorizationRequired,
+                _ => Warning::RefreshFailing,
+            };
+            return Ok(served(current, name, now, Some(warning)));
+        }
+        Err(match setback.why {
+            Why::NeedsReauth => {
+                let detail = "The provider no longer refreshes this connection; the end user must connect again.";
+                self.with_link(Refusal::new(ErrorCode::ReauthorizationRequired, detail), caller, active, query).await
+            }
+            Why::IntegrationBroken => {
+                let detail = format!(
+                    "The provider refuses this integration's client ({}); check client id, secret and scopes with `POST /enable-provider`. The connection itself is kept.",
+                    setback.code
+                );
+                Refusal::new(ErrorCode::IntegrationBroken, detail)
+            }
+            Why::Provider => {
+                let detail = format!(
+                    "The token has expired and the provider does not refresh it at present ({}); the connection is kept.",
+                    setback.code
+                );
+                Refusal::new(ErrorCode::ProviderUnavailable, detail).with_retry_after(setback.retry_after)
+            }
+            Why::Store => {
+                let detail = "The store cannot be reached, so that no token can be refreshed safely; try again shortly.";
+                Refusal::new(ErrorCode::StoreUnavailable, detail).with_retry_after(setback.retry_after)
+            }
+            Why::Stopping => {
+                let detail = "This server is stopping; another, or the same in a moment, will answer.";
+                Refusal::new(ErrorCode::ShuttingDown, detail).with_retry_after(setback.retry_after)
+            }
+        })
+    }
+
+    async fn not_connected(&self, caller: &Caller, active: &Active, query: &TokenQuery) -> Refusal {
+        let detail = "This end user has not connected this provider; send them through the authorize link.";
+        self.with_link(Refusal::new(ErrorCode::ConnectionNotFound, detail), caller, active, query).await
+    }
+
+    /// Adds the link that mends it, for callers who may make links.
+    async fn with_link(&self, refusal: Refusal, caller: &Caller, active: &Active, query: &TokenQuery) -> Refusal {
+        if !caller.may(Scope::LinksWrite) {
+            return refusal;
+        }
+        match self.link(active, query).await {
+            Ok(link) => refusal.with_authorize_url(link.authorize_url),
+            // A link that needs params of its own cannot be guessed; the answer stands without it.
+            Err(error) => {
+                tracing::debug!(%error, "no link for an error answer");
+                refusal
+            }
+        }
+    }
+
+    async fn link(&self, active: &Active, query: &TokenQuery) -> Result<MadeLink, Refusal> {
+        let subject = self.connect.subject(active, &query.end_user, &query.account, &BTreeMap::new())?;
+        self.connect.reusable_link(subject).await
+    }
+}
+
+/// The set that was asked for, else `default`, else the first.
+fn chosen_set(connection: &Connection, asked: Option<&TokenSetName>) -> Result<TokenSetName, Refusal> {
+    let default = TokenSetName::default_set();
+    let chosen = match asked {
+        Some(name) => connection.sets.contains_key(name).then(|| name.clone()),
+        None if connection.sets.contains_key(&default) => Some(default),
+        None => connection.sets.keys().next().cloned(),
+    };
+    chosen.ok_or_else(|| no_such_set(connection))
+}
+
+fn no_such_set(connection: &Connection) -> Refusal {
+    let known: Vec<_> = connection.sets.keys().map(TokenSetName::as_str).collect();
+    Refusal::field("token_set", format!("is not one that this connection has: {}", known.join(", ")))
+}
+
+/// More than the provider ever gives would refresh on each call, and never be content.
+fn check_min_ttl(query: &TokenQuery, set: &TokenSet) -> Result<(), Refusal> {
+    let longest = set.current.life().map(|life| life.saturating_sub(set.current.floor()));
+    match (query.min_ttl, longest) {
+        (Some(wanted), Some(longest)) if wanted > longest => {
+            let rule = format!("must be at most {} seconds: this provider's tokens do not live longer", longest.as_secs());
+            Err(Refusal::field("min_ttl", rule))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn order(active: &Active, found: &Found<Connection>, set: &TokenSetName, generation: u64) -> Order {
+    let connection = &found.record;
+    Order {
+        tenant: connection.tenant.clone(),
+        connection: connection.id.clone(),
+        grant: connection.grant_id.clone(),
+        set: set.clone(),
+        generation,
+        active: active.clone(),
+    }
+}
+
+fn served(found: &Found<Connection>, set: TokenSetName, now: Timestamp, warning: Option<Warning>) -> Served {
+    Served { connection: found.record.clone(), set, now, warning }
+}
