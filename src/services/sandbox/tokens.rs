@@ -138,8 +138,7 @@ impl Sandbox {
         let Some(grant) = self.records.read::<Grant>(Place::Grant(&id)).await? else { return Err(unknown) };
 
         let now = self.clock.now();
-        let claim =
-            Claim { client: &client.id, redirect_uri: &request.redirect_uri, verifier: request.verifier.expose_secret() };
+        let claim = Claim { client: &client.id, redirect_uri: &request.redirect_uri, verifier: request.verifier.expose_secret() };
         let verdict = grant.value.redeem(&claim, now);
         let mut change = Change::default();
         if let (Trust::New, Verdict::Granted(_)) = (trust, &verdict) {
@@ -218,8 +217,7 @@ impl Sandbox {
         let scopes = narrowed.unwrap_or_else(|| grant.scopes.clone());
         let life = grant.scopes.access_life();
         let access_token = self.secret("sbx_at_")?;
-        let access =
-            AccessRecord { grant: id.to_owned(), scopes: scopes.clone(), expires_at: life.map(|life| now + life) };
+        let access = AccessRecord { grant: id.to_owned(), scopes: scopes.clone(), expires_at: life.map(|life| now + life) };
         let ttl = life.map(|life| life + ACCESS_MEMORY);
         self.records.put(change, (Place::Access(&fingerprint(&access_token)), None), &access, ttl)?;
 

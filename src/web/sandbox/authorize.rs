@@ -38,11 +38,7 @@ pub(super) async fn show(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpRe
 }
 
 /// `POST /authorize`
-pub(super) async fn decide(
-    sandbox: Data<Sandbox>,
-    request: HttpRequest,
-    body: Result<Bytes, actix_web::Error>,
-) -> HttpResponse {
+pub(super) async fn decide(sandbox: Data<Sandbox>, request: HttpRequest, body: Result<Bytes, actix_web::Error>) -> HttpResponse {
     let params = match own_form(&request, body) {
         Ok(params) => params,
         Err(answer) => return answer,
@@ -60,7 +56,8 @@ pub(super) async fn decide(
 
 async fn allow(sandbox: &Sandbox, request: AuthorizationRequest, params: &Params) -> HttpResponse {
     let Some(account) = chosen_account(params) else {
-        let rule = "An account has 1 to 64 lower-case letters, digits, dots, dashes or underscores, and begins with a letter or digit.";
+        let rule =
+            "An account has 1 to 64 lower-case letters, digits, dots, dashes or underscores, and begins with a letter or digit.";
         return consent(&request, Some(rule));
     };
     match sandbox.allow(request, account).await {

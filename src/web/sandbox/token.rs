@@ -34,11 +34,7 @@ struct TokenBody<'a> {
 }
 
 /// `POST /token`
-pub(super) async fn token(
-    sandbox: Data<Sandbox>,
-    request: HttpRequest,
-    body: Result<Bytes, actix_web::Error>,
-) -> HttpResponse {
+pub(super) async fn token(sandbox: Data<Sandbox>, request: HttpRequest, body: Result<Bytes, actix_web::Error>) -> HttpResponse {
     match issue(&sandbox, &request, body).await {
         Ok(TokenReply::Whole(issued)) => json(StatusCode::OK, &token_body(&issued)),
         Ok(TokenReply::CutShort(issued)) => cut_short(&token_body(&issued)),
@@ -47,11 +43,7 @@ pub(super) async fn token(
 }
 
 /// `POST /revoke`
-pub(super) async fn revoke(
-    sandbox: Data<Sandbox>,
-    request: HttpRequest,
-    body: Result<Bytes, actix_web::Error>,
-) -> HttpResponse {
+pub(super) async fn revoke(sandbox: Data<Sandbox>, request: HttpRequest, body: Result<Bytes, actix_web::Error>) -> HttpResponse {
     match revoke_token(&sandbox, &request, body).await {
         Ok(()) => private(StatusCode::OK).finish(),
         Err(error) => refused(&error),
@@ -80,11 +72,7 @@ async fn issue(
     }
 }
 
-async fn revoke_token(
-    sandbox: &Sandbox,
-    request: &HttpRequest,
-    body: Result<Bytes, actix_web::Error>,
-) -> Result<(), TokenError> {
+async fn revoke_token(sandbox: &Sandbox, request: &HttpRequest, body: Result<Bytes, actix_web::Error>) -> Result<(), TokenError> {
     let params = form(request, body)?;
     let client = presented(request, &params)?;
     // `token_type_hint` is a hint; ours are found without.
@@ -103,7 +91,9 @@ fn form(request: &HttpRequest, body: Result<Bytes, actix_web::Error>) -> Result<
 fn code_exchange(params: &Params) -> Result<CodeExchange, TokenError> {
     let verifier = required(params, "code_verifier", "code_verifier is missing")?;
     if !VERIFIER.contains(&verifier.len()) || !verifier.bytes().all(unreserved) {
-        return Err(TokenError::InvalidRequest("code_verifier must be 43 to 128 letters, digits, dots, dashes, underscores or tildes"));
+        return Err(TokenError::InvalidRequest(
+            "code_verifier must be 43 to 128 letters, digits, dots, dashes, underscores or tildes",
+        ));
     }
     Ok(CodeExchange {
         code: required(params, "code", "code is missing")?.into(),
