@@ -1,14 +1,12 @@
 //! What tokens are good for: userinfo, and their revocation (RFC 6750, RFC 7009).
 
-use super::clients::Presented;
+use super::clients::{Presented, Trust, unknown_client};
 use super::grants::{AccountName, Grant, RefreshRecord, Stage};
+use super::issue::AccessRecord;
 use super::records::{Change, Found, Place, fingerprint};
-use super::tokens::{AccessRecord, TokenError, Trust, unknown_client};
-use super::{CODE_MEMORY, Sandbox, SandboxError, TOKEN_MAX};
+use super::tokens::TokenError;
+use super::{ROUNDS, Sandbox, SandboxError, TOKEN_MAX};
 use crate::domain::secret::{ExposeSecret, SecretString};
-
-/// How often a revocation looks again after losing a race.
-const ROUNDS: usize = 512;
 
 /// Whom an access token speaks for.
 pub struct UserInfo {
@@ -64,8 +62,8 @@ impl Sandbox {
         for _ in 0..ROUNDS {
             let Some(grant) = self.grant_of(client, id).await? else { return Ok(()) };
             let mut change = Change::default();
-            let place = (Place::Grant(id), Some(grant.version));
-            self.records.put(&mut change, place, &grant.value.over(), Some(CODE_MEMORY))?;
+            let over = grant.value.over();
+            self.records.put(&mut change, (Place::Grant(id), Some(grant.version)), &over, over.memory())?;
             if self.records.commit(change).await? {
                 return Ok(());
             }

@@ -2,9 +2,9 @@
 
 use super::clients::{ClientId, RedirectUri};
 use super::grants::{AccountName, Grant, Stage};
+use super::issue::CodeRecord;
 use super::records::{Change, Place, fingerprint};
 use super::scopes::ScopeSet;
-use super::tokens::CodeRecord;
 use super::{CODE_LIFE, CODE_MEMORY, Sandbox, SandboxError};
 use crate::domain::secret::ExposeSecret;
 use crate::ports::entropy::random;
@@ -26,7 +26,7 @@ pub struct AuthorizeFields {
     pub repeated: bool,
 }
 
-/// A request that is in order; only [`AuthorizationRequest::check`] makes one.
+/// A request that is in order; only [`Sandbox::check`] makes one.
 #[derive(Debug)]
 pub struct AuthorizationRequest {
     client: ClientId,
@@ -41,31 +41,15 @@ pub struct AuthorizationRequest {
 pub enum AuthorizeError {
     /// Where to send the browser back to is not known: a page tells the person.
     Page(&'static str),
-    /// The client is told by its redirect URI (RFC 6749 4.1.2.1).
-    Return { redirect: RedirectUri, state: Option<String>, error: &'static str, description: &'static str },
+    /// The client is told: the browser goes to this address (RFC 6749 4.1.2.1).
+    Return(String),
 }
 
-impl AuthorizationRequest {
-    pub fn check(fields: AuthorizeFields) -> Result<Self, AuthorizeError> {
-        let page = AuthorizeError::Page;
-        let client = fields.client_id.as_deref().and_then(ClientId::parse);
-        let client = client.ok_or(page("client_id must be given once and have 1 to 200 printable ASCII characters."))?;
-        let redirect = fields.redirect_uri.as_deref().and_then(RedirectUri::parse);
-        let redirect = redirect.ok_or(page(
-            "redirect_uri must be given once and be an absolute https address (http on loopback), at most 2048 characters, \
-             without fragment, user name or password.",
-        ))?;
-        // A state that cannot be echoed whole cannot be sent back at all.
-        if fields.state.as_ref().is_some_and(|state| state.len() > STATE_MAX) {
-            return Err(page("state must have at most 2048 bytes."));
-        }
-        match Self::check_rest(&fields) {
-            Ok((scopes, challenge)) => Ok(Self { client, redirect, state: fields.state, scopes, challenge }),
-            Err((error, description)) => Err(AuthorizeError::Return { redirect, state: fields.state, error, description }),
-        }
-    }
+/// An error code of RFC 6749 4.1.2.1 and a sentence.
+type Wrong = (&'static str, &'static str);
 
-    fn check_rest(fields: &AuthorizeFields) -> Result<(ScopeSet, String), (&'static str, &'static str)> {
+impl AuthorizationRequest {
+    fn check_rest(fields: &AuthorizeFields) -> Result<(ScopeSet, String), Wrong> {
         let invalid = |why| Err(("invalid_request", why));
         if fields.repeated {
             return invalid("a parameter came more than once");
@@ -112,6 +96,27 @@ impl AuthorizationRequest {
 }
 
 impl Sandbox {
+    /// Judges a request to authorize.
+    pub fn check(&self, fields: AuthorizeFields) -> Result<AuthorizationRequest, AuthorizeError> {
+        let page = AuthorizeError::Page;
+        let client = fields.client_id.as_deref().and_then(ClientId::parse);
+        let client = client.ok_or(page("client_id must be given once and have 1 to 200 printable ASCII characters."))?;
+        let redirect = fields.redirect_uri.as_deref().and_then(RedirectUri::parse);
+        let redirect = redirect.ok_or(page(
+            "redirect_uri must be given once and be an absolute https address (http on loopback), at most 2048 characters, \
+             without fragment, user name or password.",
+        ))?;
+        // A state that cannot be echoed whole cannot be sent back at all.
+        if fields.state.as_ref().is_some_and(|state| state.len() > STATE_MAX) {
+            return Err(page("state must have at most 2048 bytes."));
+        }
+        let (scopes, challenge) = AuthorizationRequest::check_rest(&fields).map_err(|(error, why)| {
+            let answer = [("error", error), ("error_description", why)];
+            AuthorizeError::Return(self.back(&redirect, fields.state.as_deref(), &answer))
+        })?;
+        Ok(AuthorizationRequest { client, redirect, state: fields.state, scopes, challenge })
+    }
+
     /// `account` says yes: makes the code, and answers where the browser goes with it.
     pub async fn allow(&self, request: AuthorizationRequest, account: AccountName) -> Result<String, SandboxError> {
         let code = self.secret("sbx_code_")?;
@@ -126,7 +131,7 @@ impl Sandbox {
             ends_at: Some(expires_at),
         };
         let mut change = Change::default();
-        self.records.put(&mut change, (Place::Grant(&id), None), &grant, Some(CODE_MEMORY))?;
+        self.records.put(&mut change, (Place::Grant(&id), None), &grant, grant.memory())?;
         let hash = fingerprint(&code);
         self.records.put(&mut change, (Place::Code(&hash), None), &CodeRecord { grant: id.clone() }, Some(CODE_MEMORY))?;
         // Both keys are new and random.
@@ -140,11 +145,6 @@ impl Sandbox {
     pub fn deny(&self, request: &AuthorizationRequest) -> String {
         let denied = [("error", "access_denied"), ("error_description", "the user declined")];
         self.back(&request.redirect, request.state(), &denied)
-    }
-
-    /// Where the browser goes with an error of the request.
-    pub fn return_error(&self, redirect: &RedirectUri, state: Option<&str>, (error, description): (&str, &str)) -> String {
-        self.back(redirect, state, &[("error", error), ("error_description", description)])
     }
 
     fn back(&self, redirect: &RedirectUri, state: Option<&str>, answer: &[(&str, &str)]) -> String {

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use url::{Host, Url};
 
-use super::records::fingerprint;
+use super::Sandbox;
+use super::records::{Place, fingerprint};
+use super::tokens::TokenError;
 use crate::domain::secret::SecretString;
 
 /// Longest client id, in bytes.
@@ -62,6 +64,29 @@ impl KnownClient {
     pub(super) fn accepts(&self, presented: &Presented) -> bool {
         fingerprint(&presented.secret).as_bytes().ct_eq(self.secret_hash.as_bytes()).into()
     }
+}
+
+/// What a call found of its client.
+pub(super) enum Trust {
+    Known,
+    /// Nobody has redeemed a code for this id yet.
+    New,
+}
+
+impl Sandbox {
+    /// Whether the client is who it says, as far as anybody knows.
+    pub(super) async fn trust(&self, client: &Presented) -> Result<Trust, TokenError> {
+        match self.records.read::<KnownClient>(Place::Client(client.id.as_str())).await? {
+            None => Ok(Trust::New),
+            Some(known) if known.value.accepts(client) => Ok(Trust::Known),
+            Some(_) => Err(TokenError::InvalidClient("the client secret is not the one of this client's first redemption")),
+        }
+    }
+}
+
+/// Refresh tokens exist only after their client's first redemption.
+pub(super) fn unknown_client() -> TokenError {
+    TokenError::InvalidClient("this client has redeemed no code yet, so nobody knows it")
 }
 
 /// A redirect URI as the client wrote it: absolute, https or http on loopback, without fragment or

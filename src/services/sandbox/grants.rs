@@ -2,14 +2,15 @@
 //! of it. Knows no store, no clock.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::GRANT_IDLE;
 use super::clients::ClientId;
 use super::scopes::{SandboxScope, ScopeSet};
+use super::{CODE_MEMORY, GRANT_IDLE};
 
 /// Longest account name, in bytes.
 pub const ACCOUNT_MAX: usize = 64;
@@ -145,6 +146,14 @@ impl Grant {
         self.scopes.has(SandboxScope::LoseAnswer) && token.used_at.is_none()
     }
 
+    /// How long its record is kept.
+    pub(super) fn memory(&self) -> Option<Duration> {
+        match self.stage {
+            Stage::Coded { .. } | Stage::Over => Some(CODE_MEMORY),
+            Stage::Live => self.ends_at.map(|_| GRANT_IDLE),
+        }
+    }
+
     pub(super) fn over(mut self) -> Self {
         self.stage = Stage::Over;
         self
@@ -177,7 +186,7 @@ fn challenge_of(verifier: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes()))
 }
 
-fn signed(span: std::time::Duration) -> jiff::SignedDuration {
+fn signed(span: Duration) -> jiff::SignedDuration {
     jiff::SignedDuration::try_from(span).unwrap_or(jiff::SignedDuration::MAX)
 }
 

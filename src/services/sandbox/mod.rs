@@ -9,6 +9,7 @@ mod access;
 mod authorize;
 pub mod clients;
 mod grants;
+mod issue;
 mod records;
 pub mod scopes;
 mod tokens;
@@ -24,7 +25,8 @@ use crate::ports::kv::{Kv, KvError};
 pub use access::{AccessError, UserInfo};
 pub use authorize::{AuthorizationRequest, AuthorizeError, AuthorizeFields};
 pub use grants::{ACCOUNTS, AccountName};
-pub use tokens::{CodeExchange, Issued, RefreshRequest, TokenError, TokenReply};
+pub use issue::Issued;
+pub use tokens::{CodeExchange, RefreshRequest, TokenError, TokenReply};
 
 use records::Records;
 
@@ -45,6 +47,9 @@ pub const GRANT_IDLE: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// Longest code or token that is looked up; ours have about 50 bytes.
 pub const TOKEN_MAX: usize = 256;
+
+/// How often a call looks again after losing a race. Of those that race, one wins each round.
+const ROUNDS: usize = 512;
 
 /// The server's state and its use cases.
 pub struct Sandbox {

@@ -1,22 +1,13 @@
 //! The token endpoint: redeems codes, rotates refresh tokens. Each attempt reads, judges and commits on
 //! the versions it read; who loses the race looks again.
 
-use std::time::Duration;
-
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-
-use super::clients::{KnownClient, Presented};
+use super::clients::{KnownClient, Presented, Trust, unknown_client};
 use super::grants::{Claim, Grant, RefreshRecord, Verdict};
+use super::issue::{CodeRecord, Issued, Judged};
 use super::records::{Change, Found, Place, fingerprint};
-use super::scopes::{SandboxScope, ScopeSet};
-use super::{CODE_MEMORY, GRANT_IDLE, Sandbox, SandboxError, TOKEN_MAX};
+use super::scopes::ScopeSet;
+use super::{GRANT_IDLE, ROUNDS, Sandbox, SandboxError, TOKEN_MAX};
 use crate::domain::secret::{ExposeSecret, SecretString};
-
-/// How often a call looks again after losing a race. Of those that race, one wins each round.
-const ROUNDS: usize = 512;
-/// How much longer than its life an access token's record is kept.
-const ACCESS_MEMORY: Duration = Duration::from_secs(60);
 
 /// `grant_type=authorization_code`.
 pub struct CodeExchange {
@@ -30,14 +21,6 @@ pub struct RefreshRequest {
     pub refresh_token: SecretString,
     /// Fewer scopes for the access token (RFC 6749 6).
     pub scope: Option<String>,
-}
-
-/// The tokens of one answer.
-pub struct Issued {
-    pub access_token: SecretString,
-    pub refresh_token: Option<SecretString>,
-    pub expires_in: Option<Duration>,
-    pub scopes: ScopeSet,
 }
 
 pub enum TokenReply {
@@ -67,33 +50,6 @@ pub enum TokenError {
     Broken(#[from] SandboxError),
 }
 
-#[derive(Serialize, Deserialize)]
-pub(super) struct CodeRecord {
-    pub(super) grant: String,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct AccessRecord {
-    pub(super) grant: String,
-    pub(super) scopes: ScopeSet,
-    /// `None`: never.
-    pub(super) expires_at: Option<Timestamp>,
-}
-
-/// What a call found of its client.
-pub(super) enum Trust {
-    Known,
-    /// Nobody has redeemed a code for this id yet.
-    New,
-}
-
-/// A judged call: the grant's id and version, and the other records that change with it.
-struct Judged<'a> {
-    id: &'a str,
-    version: u64,
-    change: Change,
-}
-
 /// `None` when somebody else was first.
 type Round = Result<Option<(TokenReply, ScopeSet)>, TokenError>;
 
@@ -118,15 +74,6 @@ impl Sandbox {
             }
         }
         Err(SandboxError::Contended.into())
-    }
-
-    /// Whether the client is who it says, as far as anybody knows.
-    pub(super) async fn trust(&self, client: &Presented) -> Result<Trust, TokenError> {
-        match self.records.read::<KnownClient>(Place::Client(client.id.as_str())).await? {
-            None => Ok(Trust::New),
-            Some(known) if known.value.accepts(client) => Ok(Trust::Known),
-            Some(_) => Err(TokenError::InvalidClient("the client secret is not the one of this client's first redemption")),
-        }
     }
 
     async fn try_exchange(&self, client: &Presented, request: &CodeExchange) -> Round {
@@ -174,62 +121,6 @@ impl Sandbox {
         Ok(issued.map(|(issued, scopes)| (reply(issued), scopes)))
     }
 
-    /// Writes what the verdict says, and hands out tokens only once that is durable. Answers them with
-    /// the grant's scopes, which say how the answer behaves.
-    async fn carry_out(
-        &self,
-        judged: Judged<'_>,
-        verdict: Verdict,
-        narrowed: Option<ScopeSet>,
-        now: Timestamp,
-    ) -> Result<Option<(Issued, ScopeSet)>, TokenError> {
-        let Judged { id, version, mut change } = judged;
-        let place = (Place::Grant(id), Some(version));
-        match verdict {
-            Verdict::Refused(why) => Err(TokenError::InvalidGrant(why)),
-            Verdict::Ends(grant, why) => {
-                self.records.put(&mut change, place, &grant, Some(CODE_MEMORY))?;
-                if self.records.commit(change).await? { Err(TokenError::InvalidGrant(why)) } else { Ok(None) }
-            }
-            Verdict::Unavailable(grant) => {
-                let ttl = grant.ends_at.map(|_| GRANT_IDLE);
-                self.records.put(&mut change, place, &grant, ttl)?;
-                if self.records.commit(change).await? { Err(TokenError::Unavailable) } else { Ok(None) }
-            }
-            Verdict::Granted(grant) => {
-                let ttl = grant.ends_at.map(|_| GRANT_IDLE);
-                self.records.put(&mut change, place, &grant, ttl)?;
-                let issued = self.mint(&mut change, (id, &grant), narrowed, now)?;
-                let applied = self.records.commit(change).await?;
-                Ok(applied.then_some((issued, grant.scopes)))
-            }
-        }
-    }
-
-    /// New tokens for the grant; their records join the change.
-    fn mint(
-        &self,
-        change: &mut Change,
-        (id, grant): (&str, &Grant),
-        narrowed: Option<ScopeSet>,
-        now: Timestamp,
-    ) -> Result<Issued, SandboxError> {
-        let scopes = narrowed.unwrap_or_else(|| grant.scopes.clone());
-        let life = grant.scopes.access_life();
-        let access_token = self.secret("sbx_at_")?;
-        let access = AccessRecord { grant: id.to_owned(), scopes: scopes.clone(), expires_at: life.map(|life| now + life) };
-        let ttl = life.map(|life| life + ACCESS_MEMORY);
-        self.records.put(change, (Place::Access(&fingerprint(&access_token)), None), &access, ttl)?;
-
-        let refresh_token = if grant.scopes.has(SandboxScope::NoRefresh) { None } else { Some(self.secret("sbx_rt_")?) };
-        if let Some(token) = &refresh_token {
-            let fresh = RefreshRecord { grant: id.to_owned(), used_at: None };
-            let ttl = grant.ends_at.map(|_| GRANT_IDLE);
-            self.records.put(change, (Place::Refresh(&fingerprint(token)), None), &fresh, ttl)?;
-        }
-        Ok(Issued { access_token, refresh_token, expires_in: grant.scopes.announced_life(), scopes })
-    }
-
     /// `slow`: the work is done, the answer waits.
     async fn in_its_time(&self, (reply, scopes): (TokenReply, ScopeSet)) -> TokenReply {
         if let Some(delay) = scopes.answer_delay() {
@@ -251,8 +142,4 @@ fn narrow(grant: &Grant, asked: Option<&str>) -> Result<Option<ScopeSet>, TokenE
 fn check_token(token: &SecretString) -> Result<(), TokenError> {
     let fits = token.expose_secret().len() <= TOKEN_MAX;
     fits.then_some(()).ok_or(TokenError::InvalidGrant("the code or token is longer than any of ours"))
-}
-
-pub(super) fn unknown_client() -> TokenError {
-    TokenError::InvalidClient("this client has redeemed no code yet, so nobody knows it")
 }

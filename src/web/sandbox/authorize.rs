@@ -33,7 +33,7 @@ pub(super) async fn show(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpRe
     }
     match check(&sandbox, &Params::parse(query.as_bytes())) {
         Ok(request) => consent(&request, None),
-        Err(answer) => answer,
+        Err(answer) => *answer,
     }
 }
 
@@ -41,11 +41,11 @@ pub(super) async fn show(sandbox: Data<Sandbox>, request: HttpRequest) -> HttpRe
 pub(super) async fn decide(sandbox: Data<Sandbox>, request: HttpRequest, body: Result<Bytes, actix_web::Error>) -> HttpResponse {
     let params = match own_form(&request, body) {
         Ok(params) => params,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
     let request = match check(&sandbox, &params) {
         Ok(request) => request,
-        Err(answer) => return answer,
+        Err(answer) => return *answer,
     };
     match params.one("decision") {
         Ok(Some("deny")) => see_other(&sandbox.deny(&request)),
@@ -71,26 +71,29 @@ async fn allow(sandbox: &Sandbox, request: AuthorizationRequest, params: &Params
 
 /// A form that our own page sent: another site's page must not press Allow for its visitor. Clients
 /// that are no browsers send no `Sec-Fetch-Site`.
-fn own_form(request: &HttpRequest, body: Result<Bytes, actix_web::Error>) -> Result<Params, HttpResponse> {
+fn own_form(request: &HttpRequest, body: Result<Bytes, actix_web::Error>) -> Result<Params, Box<HttpResponse>> {
+    let refused = |status, title, detail| Err(Box::new(refusal(status, title, detail)));
     let site = request.headers().get("sec-fetch-site");
     if site.is_some_and(|site| site != "same-origin") {
         let detail = "The decision came from a page of another site. Begin again at the client.";
-        return Err(refusal(StatusCode::FORBIDDEN, "Not from here", detail));
+        return refused(StatusCode::FORBIDDEN, "Not from here", detail);
     }
     if !is_form(request) {
         let detail = "The decision must be sent as application/x-www-form-urlencoded.";
-        return Err(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Not a form", detail));
+        return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Not a form", detail);
     }
-    let too_large = |_| refusal(StatusCode::PAYLOAD_TOO_LARGE, "The form is too large", "It must have at most 16 KiB.");
-    body.map(|body| Params::parse(&body)).map_err(too_large)
+    match body {
+        Ok(body) => Ok(Params::parse(&body)),
+        Err(_) => refused(StatusCode::PAYLOAD_TOO_LARGE, "The form is too large", "It must have at most 16 KiB."),
+    }
 }
 
-fn check(sandbox: &Sandbox, params: &Params) -> Result<AuthorizationRequest, HttpResponse> {
-    AuthorizationRequest::check(fields(params)).map_err(|error| match error {
-        AuthorizeError::Page(detail) => refusal(StatusCode::BAD_REQUEST, "This authorization request cannot be served", detail),
-        AuthorizeError::Return { redirect, state, error, description } => {
-            see_other(&sandbox.return_error(&redirect, state.as_deref(), (error, description)))
+fn check(sandbox: &Sandbox, params: &Params) -> Result<AuthorizationRequest, Box<HttpResponse>> {
+    sandbox.check(fields(params)).map_err(|error| match error {
+        AuthorizeError::Page(detail) => {
+            Box::new(refusal(StatusCode::BAD_REQUEST, "This authorization request cannot be served", detail))
         }
+        AuthorizeError::Return(location) => Box::new(see_other(&location)),
     })
 }
 
