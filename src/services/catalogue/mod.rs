@@ -1,19 +1,16 @@
 //! The providers that this server knows: those that came with the binary, and those of the operator's
 //! folder, which add to them and override them. Read once at start; every fault stops the start.
 
+pub mod card;
+pub mod shelf;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use rust_embed::RustEmbed;
-
 use crate::domain::ids::ProviderId;
 use crate::domain::provider::Provider;
-use crate::oauth::provider_file::{self, FILE_MAX, FileError, ProviderFile, Shelf, Source};
-
-#[derive(RustEmbed)]
-#[folder = "providers/"]
-struct BuiltIn;
+use crate::oauth::provider_file::{self, FileError, ProviderFile, Shelf};
 
 /// Every provider whose needs the deployment meets.
 #[derive(Debug)]
@@ -38,22 +35,23 @@ impl CatalogueError {
 impl Catalogue {
     /// `extra` is the operator's folder; `deployment` are the values that this process supplies.
     pub fn load(extra: Option<&Path>, deployment: &BTreeMap<String, String>) -> Result<Self, CatalogueError> {
-        let mut shelf = built_in().map_err(|faults| CatalogueError { faults })?;
+        let (mut shelf, mut faults) = shelf::built_in();
         if let Some(folder) = extra {
-            shelf.extend(shelf_of(folder).map_err(|faults| CatalogueError { faults })?);
+            let (more, more_faults) = shelf::of_folder(folder);
+            shelf.extend(more);
+            faults.extend(more_faults);
         }
-        Self::of(&shelf, deployment)
-    }
-
-    fn of(shelf: &Shelf, deployment: &BTreeMap<String, String>) -> Result<Self, CatalogueError> {
-        let (files, mut faults) = parse_all(shelf);
+        let (files, more_faults) = parse_all(&shelf);
+        faults.extend(more_faults);
         let mut providers = BTreeMap::new();
         for ProviderFile { provider, .. } in files {
-            let file = shelf.get(provider.id()).map_or_else(String::new, |source| source.file.clone());
             match provider.deployed(deployment) {
                 Ok(Some(provider)) => _ = providers.insert(provider.id().clone(), Arc::new(provider)),
                 Ok(None) => {}
-                Err(refusal) => faults.push(FileError { file, line: None, at: "params".to_owned(), message: refusal.detail }),
+                Err(refusal) => {
+                    let file = "the deployment's own settings".to_owned();
+                    faults.push(FileError { file, line: None, at: refusal.field.unwrap_or_default(), message: refusal.detail });
+                }
             }
         }
         if faults.is_empty() { Ok(Self { providers }) } else { Err(CatalogueError { faults }) }
@@ -67,43 +65,6 @@ impl Catalogue {
     pub fn list(&self) -> impl Iterator<Item = &Arc<Provider>> {
         self.providers.values()
     }
-}
-
-/// The files that came with the binary.
-pub fn built_in() -> Result<Shelf, Vec<FileError>> {
-    let files = BuiltIn::iter().filter(|name| name.ends_with(".toml")).filter_map(|name| Some((name.to_string(), BuiltIn::get(&name)?.data.into_owned())));
-    shelf(files.map(|(name, bytes)| (format!("providers/{name}"), name, bytes)))
-}
-
-/// The files of a folder: every `*.toml` in it, not in folders below it.
-pub fn shelf_of(folder: &Path) -> Result<Shelf, Vec<FileError>> {
-    let unreadable = |file: &Path, cause: std::io::Error| {
-        vec![FileError { file: file.display().to_string(), line: None, at: String::new(), message: format!("cannot be read: {cause}") }]
-    };
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(|cause| unreadable(folder, cause))? {
-        let path = entry.map_err(|cause| unreadable(folder, cause))?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| name.ends_with(".toml")) else { continue };
-        let bytes = std::fs::read(&path).map_err(|cause| unreadable(&path, cause))?;
-        files.push((path.display().to_string(), name.to_owned(), bytes));
-    }
-    shelf(files.into_iter())
-}
-
-/// Each of a path for messages, a file name that gives the id, and content.
-pub fn shelf(files: impl Iterator<Item = (String, String, Vec<u8>)>) -> Result<Shelf, Vec<FileError>> {
-    let (mut shelf, mut faults) = (Shelf::new(), Vec::new());
-    for (file, name, bytes) in files {
-        let fault = |message: String| FileError { file: file.clone(), line: None, at: String::new(), message };
-        let id = ProviderId::parse(name.trim_end_matches(".toml"));
-        match (id, String::from_utf8(bytes)) {
-            (Err(refusal), _) => faults.push(fault(format!("its name is not an id: {}", refusal.detail))),
-            (_, Err(_)) => faults.push(fault("is not UTF-8".to_owned())),
-            (_, Ok(text)) if text.len() > FILE_MAX => faults.push(fault(format!("is longer than {FILE_MAX} bytes"))),
-            (Ok(id), Ok(text)) => _ = shelf.insert(id, Source { file, text }),
-        }
-    }
-    if faults.is_empty() { Ok(shelf) } else { Err(faults) }
 }
 
 /// Every file of a shelf, and every fault. Two providers with one name would confuse people.
@@ -130,24 +91,76 @@ pub fn parse_all(shelf: &Shelf) -> (Vec<ProviderFile>, Vec<FileError>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oauth::vectors;
+
+    fn deployment() -> BTreeMap<String, String> {
+        [("sandbox_origin".to_owned(), "http://127.0.0.1:4000/".to_owned())].into()
+    }
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        folder
+    }
 
     #[test]
     fn the_files_that_came_with_the_binary_keep_every_rule() {
-        let (files, faults) = parse_all(&built_in().unwrap());
+        let (shelf, faults) = shelf::built_in();
+        assert_eq!(faults, []);
+        let (files, faults) = parse_all(&shelf);
         let faults: Vec<String> = faults.iter().map(FileError::to_string).collect();
         assert!(faults.is_empty(), "{}", faults.join("\n"));
-        assert!(!files.is_empty());
+        assert!(files.len() >= 10);
     }
 
     #[test]
     fn every_vector_of_every_file_holds() {
-        let (files, _) = parse_all(&built_in().unwrap());
+        let (files, _) = parse_all(&shelf::built_in().0);
         let failing = files.iter().flat_map(|file| {
-            let told = crate::oauth::vectors::run(file).into_iter();
+            let told = vectors::run(file).into_iter();
             told.map(|miss| format!("{}: {}: {}", file.provider.id(), miss.vector, miss.message))
         });
         let failing: Vec<String> = failing.collect();
         assert!(failing.is_empty(), "{}", failing.join("\n"));
         assert!(files.iter().map(|file| file.vectors.len()).sum::<usize>() > 4 * files.len());
+    }
+
+    #[test]
+    fn a_provider_whose_deployment_param_is_missing_is_hidden() {
+        let with = Catalogue::load(None, &deployment()).unwrap().list().count();
+        let without = Catalogue::load(None, &BTreeMap::new()).unwrap().list().count();
+        assert_eq!(with, without + 1);
+    }
+
+    #[test]
+    fn a_deployment_param_that_breaks_its_rule_stops_the_start() {
+        let outside = [("sandbox_origin".to_owned(), "http://192.0.2.1:4000".to_owned())].into();
+        assert!(Catalogue::load(None, &outside).unwrap_err().to_string().contains("sandbox_origin"));
+    }
+
+    #[test]
+    fn a_folder_adds_and_overrides() {
+        let (shelf, _) = shelf::built_in();
+        let (id, source) = shelf.iter().next().unwrap();
+        let mine = source.text.replacen("name = \"", "name = \"My ", 1);
+        let own = source.text.replacen("name = \"", "name = \"Other ", 1);
+        let folder = folder(&[(&format!("{id}.toml"), &mine), ("other.toml", &own), ("notes.txt", "not a provider")]);
+        let plain = Catalogue::load(None, &deployment()).unwrap();
+        let catalogue = Catalogue::load(Some(folder.path()), &deployment()).unwrap();
+        assert_eq!(catalogue.list().count(), plain.list().count() + 1);
+        assert_eq!(catalogue.get(id).unwrap().name(), format!("My {}", plain.get(id).unwrap().name()));
+        assert!(catalogue.get(&ProviderId::parse("other").unwrap()).is_some());
+    }
+
+    #[test]
+    fn every_fault_of_a_folder_is_named() {
+        let folder = folder(&[("a.toml", "nmae = \"A\"\n"), ("B C.toml", ""), ("d.toml", "x = [")]);
+        let error = Catalogue::load(Some(folder.path()), &deployment()).unwrap_err().to_string();
+        for part in ["a.toml:1: unknown key `nmae`; did you mean `name`?", "B C.toml: its name is not an id", "d.toml:1: "] {
+            assert!(error.contains(part), "{part} is not in:\n{error}");
+        }
+        assert!(Catalogue::load(Some(&folder.path().join("gone")), &deployment()).is_err());
     }
 }

@@ -1,0 +1,215 @@
+//! What anybody may know of a provider: what it needs, how its tokens live, how they are used.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::domain::provider::request::ClientSecret;
+use crate::domain::provider::{NeededBy, ParamKind, ParamSpec, Provider, RefreshClass};
+
+/// A provider in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ProviderSummary {
+    pub id: String,
+    pub name: String,
+    pub categories: Vec<String>,
+}
+
+/// A provider by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ProviderCard {
+    pub id: String,
+    pub name: String,
+    pub categories: Vec<String>,
+    /// The provider's own documentation.
+    pub docs: String,
+    /// When the file was last compared with it: `YYYY-MM-DD`.
+    pub checked: String,
+    /// How well the facts are known: `docs`, `libraries` or `one_library`.
+    pub known: &'static str,
+    /// How to get client credentials.
+    pub credentials: String,
+    pub warnings: Vec<String>,
+    /// `required`, `optional` or `unused`.
+    pub client_secret: &'static str,
+    /// Settings beside the client's credentials.
+    pub params: Vec<ParamCard>,
+    pub scopes: ScopesCard,
+    /// `required`, `optional`, `plain` or `off`.
+    pub pkce: &'static str,
+    pub refresh: RefreshCard,
+    /// Whether revoking a connection also revokes it at the provider.
+    pub revokes_at_provider: bool,
+    /// The names under which one grant's tokens come; most have `default` alone.
+    pub token_sets: Vec<String>,
+    /// What `metadata` may hold.
+    pub metadata: Vec<String>,
+    #[serde(rename = "use")]
+    pub usage: UseCard,
+    pub redirect: RedirectCard,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ParamCard {
+    pub name: String,
+    pub title: String,
+    /// `host`, `subdomain`, `origin`, `guid`, `enum` or `text`.
+    pub kind: &'static str,
+    /// `integration` (given when enabling) or `link` (given when making a link).
+    pub needed_by: &'static str,
+    pub required: bool,
+    pub secret: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub example: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options: Option<Vec<String>>,
+    pub max_length: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ScopesCard {
+    /// The provider has none.
+    pub none: bool,
+    pub default: Vec<String>,
+    /// Asked for in any case.
+    pub always: Vec<String>,
+    pub examples: Vec<String>,
+    /// Scopes that begin with this go into a param of their own.
+    pub prefixes: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct RefreshCard {
+    /// `none`, `nonrotating`, `rotate_grace`, `rotate_plain`, `rotate_strict` or `unknown`.
+    pub class: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grace_seconds: Option<u64>,
+    /// A refresh ends the access token that clients may still hold.
+    pub kills_access: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_max_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// How the token is used; `{name}` stands for a param or a value of `metadata`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct UseCard {
+    pub header: String,
+    pub scheme: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct RedirectCard {
+    pub https_only: bool,
+    /// `any`, `localhost`, `address` or `refused`.
+    pub loopback: &'static str,
+}
+
+impl From<&Provider> for ProviderSummary {
+    fn from(provider: &Provider) -> Self {
+        let spec = provider.spec();
+        Self { id: spec.id.to_string(), name: spec.name.clone(), categories: spec.categories.clone() }
+    }
+}
+
+impl From<&Provider> for ProviderCard {
+    fn from(provider: &Provider) -> Self {
+        let spec = provider.spec();
+        let params = spec.params.values().filter(|param| param.needed_by != NeededBy::Deployment);
+        let kept = spec.response.keep.keys().chain(&spec.callback.keep).chain(spec.after_connect.iter().flat_map(|step| step.keep.keys()));
+        let mut metadata: Vec<String> = kept.cloned().collect();
+        metadata.sort();
+        metadata.dedup();
+        Self {
+            id: spec.id.to_string(),
+            name: spec.name.clone(),
+            categories: spec.categories.clone(),
+            docs: spec.docs.clone(),
+            checked: spec.checked.clone(),
+            known: spec.known.as_str(),
+            credentials: spec.credentials.clone(),
+            warnings: spec.warnings.clone(),
+            client_secret: match provider.client_secret() {
+                ClientSecret::Required => "required",
+                ClientSecret::Optional => "optional",
+                ClientSecret::Unused => "unused",
+            },
+            params: params.map(ParamCard::from).collect(),
+            scopes: scopes(provider),
+            pkce: provider.pkce().as_str(),
+            refresh: refresh(provider),
+            revokes_at_provider: spec.revoke.is_some(),
+            token_sets: spec.response.sets.iter().map(|set| set.name.to_string()).collect(),
+            metadata,
+            usage: UseCard {
+                header: spec.usage.header.clone(),
+                scheme: spec.usage.scheme.clone(),
+                base_url: spec.usage.base_url.clone(),
+                headers: spec.usage.headers.clone(),
+            },
+            redirect: RedirectCard { https_only: spec.redirects.https_only, loopback: spec.redirects.loopback.as_str() },
+        }
+    }
+}
+
+impl From<&ParamSpec> for ParamCard {
+    fn from(param: &ParamSpec) -> Self {
+        let options = match &param.kind {
+            ParamKind::Enum(options) => Some(options.keys().cloned().collect()),
+            _ => None,
+        };
+        Self {
+            name: param.name.clone(),
+            title: param.title.clone(),
+            kind: param.kind.as_str(),
+            needed_by: param.needed_by.as_str(),
+            required: !param.optional && param.default.is_none(),
+            secret: param.secret,
+            default: param.default.clone(),
+            example: param.example.clone(),
+            pattern: param.pattern.as_ref().map(|pattern| pattern.as_str().to_owned()),
+            options,
+            max_length: param.max_length,
+        }
+    }
+}
+
+fn scopes(provider: &Provider) -> ScopesCard {
+    let scopes = provider.scopes();
+    ScopesCard {
+        none: scopes.none,
+        default: scopes.default.clone(),
+        always: scopes.always.clone(),
+        examples: scopes.examples.clone(),
+        prefixes: scopes.lists.values().cloned().collect(),
+    }
+}
+
+fn refresh(provider: &Provider) -> RefreshCard {
+    let refresh = provider.refresh();
+    let grace = match refresh.class() {
+        RefreshClass::RotateGrace(grace) => Some(grace),
+        _ => None,
+    };
+    RefreshCard {
+        class: refresh.class().as_str(),
+        grace_seconds: grace.as_ref().map(Duration::as_secs),
+        kills_access: refresh.kills_access(),
+        max_age_seconds: refresh.max_age().as_ref().map(Duration::as_secs),
+        idle_max_seconds: refresh.idle_max().as_ref().map(Duration::as_secs),
+        note: refresh.note().map(str::to_owned),
+    }
+}
