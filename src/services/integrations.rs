@@ -171,6 +171,12 @@ impl Integrations {
         }
     }
 
+    /// As [`Integrations::redirect_uri`], by provider and name.
+    pub fn redirect_uri_of(&self, caller: &Caller, provider: &Provider, named: Option<&str>) -> Result<String, Refusal> {
+        let name = integration_name(provider.id(), named)?;
+        Ok(self.redirect_uri(&IntegrationId::derive(caller.tenant(), provider.id(), &name)))
+    }
+
     fn view(&self, integration: Arc<Integration>, provider: &Provider) -> Enabled {
         let redirect_uri = self.redirect_uri(&integration.id);
         let mut warnings: Vec<String> = provider.redirects().warning(&redirect_uri).into_iter().collect();

@@ -45,8 +45,8 @@ impl Deref for State {
 
 /// Every route there is, on one screen.
 pub fn table() -> Vec<Endpoint> {
-    use api::{accounts, api_keys, connections, health, integrations, links, tokens};
-    use endpoint::{browser, public, tenant};
+    use api::{accounts, api_keys, connections, health, integrations, links, providers, tokens};
+    use endpoint::{browser, optional, public, tenant};
     use oauth::{callback, connect};
 
     const GET: Method = Method::GET;
@@ -66,7 +66,9 @@ pub fn table() -> Vec<Endpoint> {
         tenant(POST, "/create-api-key", api_keys::create),
         tenant(GET, "/api-keys", api_keys::list),
         tenant(POST, "/revoke-api-key", api_keys::revoke),
-        // Integrations
+        // Catalogue and integrations
+        optional(GET, "/providers", providers::list),
+        optional(GET, "/providers/{id}", providers::show),
         tenant(POST, "/enable-provider", integrations::enable),
         tenant(GET, "/enabled-providers", integrations::list),
         tenant(POST, "/disable-provider", integrations::disable),

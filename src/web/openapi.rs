@@ -33,6 +33,8 @@ const READER_POLICY: &str =
         api::api_keys::create,
         api::api_keys::list,
         api::api_keys::revoke,
+        api::providers::list,
+        api::providers::show,
         api::integrations::enable,
         api::integrations::list,
         api::integrations::disable,

@@ -6,4 +6,5 @@ pub mod connections;
 pub mod health;
 pub mod integrations;
 pub mod links;
+pub mod providers;
 pub mod tokens;
