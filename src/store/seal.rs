@@ -113,3 +113,123 @@ fn associated_data(header: &[u8], context: &Context<'_>) -> Vec<u8> {
     }
     data
 }
+
+#[cfg(test)]
+mod tests {
+    use sha3::Shake128;
+    use sha3::digest::{ExtendableOutput as _, Update as _, XofReader as _};
+    use xaes_256_gcm::aead::{Aead as _, Payload};
+
+    use super::*;
+
+    const DEPLOYMENT: [u8; 16] = [7; 16];
+    const NONCE: [u8; NONCE_LEN] = *b"ABCDEFGHIJKLMNOPQRSTUVWX";
+
+    fn context() -> Context<'static> {
+        Context { deployment: &DEPLOYMENT, partition: "t.a", kind: "grant", key: b"g/1", version: 3 }
+    }
+
+    fn raw(key: u8, plain: &[u8], data: &[u8]) -> String {
+        let cipher = Xaes256Gcm::new(&Key::<Aes256>::from([key; 32]));
+        hex::encode(cipher.encrypt(&Nonce::from(NONCE), Payload { msg: plain, aad: data }).unwrap())
+    }
+
+    /// C2SP, XAES-256-GCM, test vectors: one for each branch of the key derivation.
+    #[test]
+    fn the_cipher_gives_the_specifications_vectors() {
+        assert_eq!(raw(1, b"XAES-256-GCM", b""), "ce546ef63c9cc60765923609b33a9a1974e96e52daf2fcf7075e2271");
+        let second = raw(3, b"XAES-256-GCM", b"c2sp.org/XAES-256-GCM");
+        assert_eq!(second, "986ec1832593df5443a179437fd083bf3fdb41abd740a21f71eb769d");
+    }
+
+    /// C2SP, XAES-256-GCM, accumulated test: inputs and the digest of outputs by SHAKE128.
+    #[test]
+    fn the_cipher_gives_the_specifications_accumulated_vector() {
+        let mut source = Shake128::default().finalize_xof();
+        let mut digest = Shake128::default();
+        for _ in 0..10_000 {
+            let (mut key, mut nonce, mut length) = ([0; 32], [0; NONCE_LEN], [0; 1]);
+            source.read(&mut key);
+            source.read(&mut nonce);
+            source.read(&mut length);
+            let mut plain = vec![0; usize::from(length[0])];
+            source.read(&mut plain);
+            source.read(&mut length);
+            let mut data = vec![0; usize::from(length[0])];
+            source.read(&mut data);
+            let cipher = Xaes256Gcm::new(&Key::<Aes256>::from(key));
+            digest.update(&cipher.encrypt(&Nonce::from(nonce), Payload { msg: &plain, aad: &data }).unwrap());
+        }
+        let mut found = [0; 32];
+        digest.finalize_xof().read(&mut found);
+        assert_eq!(hex::encode(found), "e6b9edf2df6cec60c8cbd864e2211b597fb69a529160cd040d56c0c210081939");
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let key = SealKey::new([9; 8], &[1; 32]);
+        let sealed = key.seal(NONCE, &context(), b"a secret").unwrap();
+        assert_eq!(key.open(&context(), &sealed).unwrap().as_slice(), b"a secret");
+        for bit in 0..sealed.len() * 8 {
+            let mut flipped = sealed.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(key.open(&context(), &flipped).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn every_truncation_is_refused_without_a_panic() {
+        let key = SealKey::new([9; 8], &[1; 32]);
+        let sealed = key.seal(NONCE, &context(), b"a secret").unwrap();
+        for length in 0..sealed.len() {
+            assert!(key.open(&context(), &sealed[..length]).is_err(), "{length} bytes");
+            assert_eq!(key_id(&sealed[..length]).is_ok(), length >= HEADER_LEN);
+        }
+    }
+
+    #[test]
+    fn a_record_opens_in_its_own_place_only() {
+        let key = SealKey::new([9; 8], &[1; 32]);
+        let home = context();
+        let other = [8; 16];
+        let places = [
+            home,
+            Context { deployment: &other, ..home },
+            Context { partition: "t.b", ..home },
+            Context { kind: "flight", ..home },
+            Context { key: b"g/2", ..home },
+            Context { version: 4, ..home },
+            // The same bytes, cut elsewhere.
+            Context { partition: "t.ag", kind: "rant", ..home },
+            Context { kind: "grantg", key: b"/1", ..home },
+        ];
+        for (from, sealed_for) in places.iter().enumerate() {
+            let sealed = key.seal(NONCE, sealed_for, b"x").unwrap();
+            for (to, opened_as) in places.iter().enumerate() {
+                assert_eq!(key.open(opened_as, &sealed).is_ok(), from == to, "from {from} to {to}");
+            }
+        }
+        let sealed = key.seal(NONCE, &home, b"x").unwrap();
+        assert_eq!(SealKey::new([9; 8], &[2; 32]).open(&home, &sealed).err(), Some(SealError::NotAuthentic));
+    }
+
+    #[test]
+    fn an_unknown_version_or_suite_is_an_error() {
+        let sealed = SealKey::new([9; 8], &[1; 32]).seal(NONCE, &context(), b"x").unwrap();
+        for (at, value) in [(0, 0), (0, 2), (1, 0), (1, 2)] {
+            let mut other = sealed.clone();
+            other[at] = value;
+            assert_eq!(key_id(&other), Err(SealError::UnknownFormat));
+        }
+    }
+
+    #[test]
+    fn a_size_says_little() {
+        let key = SealKey::new([9; 8], &[1; 32]);
+        let sizes: std::collections::BTreeSet<usize> =
+            (0..=60 + 10 * STEP).map(|plain| key.seal(NONCE, &context(), &vec![0; plain]).unwrap().len()).collect();
+        let overhead = HEADER_LEN + NONCE_LEN + TAG_LEN;
+        let expected: Vec<usize> = (1..=11).map(|steps| overhead + steps * STEP).collect();
+        assert_eq!(sizes.into_iter().collect::<Vec<_>>(), expected);
+    }
+}
