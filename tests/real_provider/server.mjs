@@ -1,0 +1,82 @@
+// A provider that nobody here wrote, set to be strict: PKCE, short tokens, refresh tokens that work
+// once and whose second use ends the grant. Loopback only; what it knows is gone when it ends.
+//
+//   node server.mjs [--access-token-ttl SECONDS]
+//
+// Prints `READY <issuer>` and ends when its standard input closes, so that it never outlives a test.
+
+import { createServer } from 'node:http';
+import { parseArgs } from 'node:util';
+
+import Provider from 'oidc-provider';
+
+const { values } = parseArgs({ options: { 'access-token-ttl': { type: 'string', default: '3600' } } });
+const accessTokenTtl = Number(values['access-token-ttl']);
+if (!Number.isInteger(accessTokenTtl) || accessTokenTtl < 1) {
+  throw new Error('--access-token-ttl takes whole seconds, at least 1');
+}
+
+const client = (id, method) => ({
+  client_id: id,
+  client_secret: `${id}-secret`,
+  token_endpoint_auth_method: method,
+  grant_types: ['authorization_code', 'refresh_token'],
+  response_types: ['code'],
+  redirect_uris: ['http://127.0.0.1/'],
+});
+
+const configuration = {
+  clients: [client('client-post', 'client_secret_post'), client('client-basic', 'client_secret_basic')],
+  scopes: ['openid', 'offline_access', 'read', 'write'],
+  claims: { openid: ['sub'] },
+  cookies: { keys: ['for tests only'] },
+  features: {
+    devInteractions: { enabled: true },
+    revocation: { enabled: true },
+    introspection: { enabled: true },
+  },
+  findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
+  issueRefreshToken: () => true,
+  pkce: { methods: ['S256'], required: () => true },
+  rotateRefreshToken: true,
+  ttl: { AccessToken: accessTokenTtl, AuthorizationCode: 60, Grant: 86400, Interaction: 600, RefreshToken: 86400, Session: 86400 },
+};
+
+const stats = { exchanged: 0, refreshed: 0, refused: 0, grants_revoked: 0 };
+
+function watch(provider) {
+  provider.on('grant.success', (ctx) => {
+    stats[ctx.oidc.params.grant_type === 'refresh_token' ? 'refreshed' : 'exchanged'] += 1;
+  });
+  provider.on('grant.error', () => { stats.refused += 1; });
+  provider.on('grant.revoked', () => { stats.grants_revoked += 1; });
+}
+
+// A test learns its redirect address only after this has started, so any on loopback will do.
+function allowLoopbackRedirects(provider) {
+  provider.Client.prototype.redirectUriAllowed = (address) => {
+    const { protocol, hostname } = new URL(address);
+    return protocol === 'http:' && ['127.0.0.1', 'localhost'].includes(hostname);
+  };
+}
+
+const server = createServer();
+server.listen(0, '127.0.0.1', () => {
+  const issuer = `http://127.0.0.1:${server.address().port}`;
+  const provider = new Provider(issuer, configuration);
+  watch(provider);
+  allowLoopbackRedirects(provider);
+  const answer = provider.callback();
+  server.on('request', (request, response) => {
+    if (request.url !== '/stats') {
+      answer(request, response);
+      return;
+    }
+    response.setHeader('content-type', 'application/json');
+    response.end(JSON.stringify(stats));
+  });
+  console.log(`READY ${issuer}`);
+});
+
+process.stdin.resume();
+process.stdin.on('close', () => process.exit(0));
