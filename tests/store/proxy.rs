@@ -48,8 +48,8 @@ impl Proxy {
         Self { port, server, state }
     }
 
-    pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     pub fn cut_next(&self, cut: Cut) {

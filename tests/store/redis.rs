@@ -11,73 +11,84 @@ use crate::proxy::{Cut, Proxy};
 use crate::redis_server::{RedisServer, free_port};
 use crate::world::{attempt, batch, connect, delete, key, options, partition, put, put_for, read, store, walk};
 
-async fn behind_proxy() -> (RedisServer, Proxy, RedisKv) {
-    let server = RedisServer::start();
-    let proxy = Proxy::before(server.port()).await;
-    let kv = connect(&proxy.url()).await;
-    // From now on the server knows the scripts, so that each call is one request.
-    store(&kv, [put(&key("known"), 1, "x")]).await;
-    assert!(kv.take(&key("known")).await.expect("taking").is_some());
-    assert_eq!(kv.settle(&partition("t.test"), attempt()).await, Ok(Settled::NotApplied));
-    (server, proxy, kv)
+/// One server and one in cluster mode, each reached through a proxy only.
+async fn behind_proxies() -> [(RedisServer, Proxy, RedisKv); 2] {
+    let (server, cluster) = (RedisServer::start(), RedisServer::start_cluster());
+    let (before_server, before_cluster) = (Proxy::before(server.port()).await, Proxy::before(cluster.port()).await);
+    // A cluster tells its clients where its nodes are.
+    let told = cluster.say(&["CONFIG", "SET", "cluster-announce-port", &before_cluster.port().to_string()]);
+    assert_eq!(told, "+OK\r\n");
+    let one = connect(&format!("redis://127.0.0.1:{}", before_server.port())).await;
+    let other = connect(&format!("redis+cluster://127.0.0.1:{}", before_cluster.port())).await;
+    for kv in [&one, &other] {
+        // From now on the servers know the scripts, so that each call is one request.
+        store(kv, [put(&key("known"), 1, "x")]).await;
+        assert!(kv.take(&key("known")).await.expect("taking").is_some());
+        assert_eq!(kv.settle(&partition("t.test"), attempt()).await, Ok(Settled::NotApplied));
+    }
+    [(server, before_server, one), (cluster, before_cluster, other)]
 }
 
 #[tokio::test]
 async fn a_commit_whose_answer_was_lost_is_unknown_and_found_applied() {
-    let (_server, proxy, kv) = behind_proxy().await;
-    for lost_twice in [false, true] {
-        let target = key(format!("target {lost_twice}"));
-        proxy.cut_next(Cut::Answer);
-        let work = batch([Precondition::Absent(target.clone())], [put(&target, 1, "x")]);
-        assert_eq!(kv.commit(work.clone()).await, Ok(Commit::Unknown));
-        assert!(proxy.has_cut());
-        if lost_twice {
+    for (_server, proxy, kv) in behind_proxies().await {
+        for lost_twice in [false, true] {
+            let target = key(format!("target {lost_twice}"));
             proxy.cut_next(Cut::Answer);
+            let work = batch([Precondition::Absent(target.clone())], [put(&target, 1, "x")]);
+            assert_eq!(kv.commit(work.clone()).await, Ok(Commit::Unknown));
+            assert!(proxy.has_cut());
+            if lost_twice {
+                proxy.cut_next(Cut::Answer);
+            }
+            assert_eq!(kv.settle(&partition("t.test"), work.attempt).await, Ok(Settled::Applied));
+            assert_eq!(read(&kv, &target).await, Some((1, "x".into())));
         }
-        assert_eq!(kv.settle(&partition("t.test"), work.attempt).await, Ok(Settled::Applied));
-        assert_eq!(read(&kv, &target).await, Some((1, "x".into())));
     }
 }
 
 #[tokio::test]
 async fn a_commit_that_did_not_arrive_is_settled_and_barred() {
-    let (_server, proxy, kv) = behind_proxy().await;
-    let target = key("target");
-    proxy.cut_next(Cut::Request);
-    let work = batch([Precondition::Absent(target.clone())], [put(&target, 1, "late")]);
-    assert_eq!(kv.commit(work.clone()).await, Ok(Commit::Unknown));
-    assert_eq!(kv.settle(&partition("t.test"), work.attempt).await, Ok(Settled::NotApplied));
-    assert_eq!(proxy.deliver_late().await, ":0\r\n", "the script itself bars it");
-    assert_eq!(read(&kv, &target).await, None);
-    assert_eq!(kv.settle(&partition("t.test"), work.attempt).await, Ok(Settled::NotApplied));
+    for (_server, proxy, kv) in behind_proxies().await {
+        let target = key("target");
+        proxy.cut_next(Cut::Request);
+        let work = batch([Precondition::Absent(target.clone())], [put(&target, 1, "late")]);
+        assert_eq!(kv.commit(work.clone()).await, Ok(Commit::Unknown));
+        assert_eq!(kv.settle(&partition("t.test"), work.attempt).await, Ok(Settled::NotApplied));
+        assert_eq!(proxy.deliver_late().await, ":0\r\n", "the script itself bars it");
+        assert_eq!(read(&kv, &target).await, None);
+        assert_eq!(kv.settle(&partition("t.test"), work.attempt).await, Ok(Settled::NotApplied));
+    }
 }
 
 #[tokio::test]
 async fn a_commit_that_arrives_twice_is_applied_once() {
-    let (_server, proxy, kv) = behind_proxy().await;
-    let counter = key("counter");
-    store(&kv, [put(&counter, 1, "x")]).await;
-    proxy.cut_next(Cut::Request);
-    let work = batch([Precondition::Version(counter.clone(), 1)], [put(&counter, 2, "from afar")]);
-    assert_eq!(kv.commit(work.clone()).await, Ok(Commit::Unknown));
-    // It came by another way, and was overtaken since.
-    assert_eq!(kv.commit(work.clone()).await, Ok(Commit::Applied));
-    store(&kv, [put(&counter, 1, "since")]).await;
-    assert_eq!(proxy.deliver_late().await, ":1\r\n");
-    assert_eq!(read(&kv, &counter).await, Some((1, "since".into())));
+    for (_server, proxy, kv) in behind_proxies().await {
+        let counter = key("counter");
+        store(&kv, [put(&counter, 1, "x")]).await;
+        proxy.cut_next(Cut::Request);
+        let work = batch([Precondition::Version(counter.clone(), 1)], [put(&counter, 2, "from afar")]);
+        assert_eq!(kv.commit(work.clone()).await, Ok(Commit::Unknown));
+        // It came by another way, and was overtaken since.
+        assert_eq!(kv.commit(work.clone()).await, Ok(Commit::Applied));
+        store(&kv, [put(&counter, 1, "since")]).await;
+        assert_eq!(proxy.deliver_late().await, ":1\r\n");
+        assert_eq!(read(&kv, &counter).await, Some((1, "since".into())));
+    }
 }
 
 #[tokio::test]
 async fn a_take_whose_answer_was_lost_is_an_error_and_not_an_absence() {
-    let (_server, proxy, kv) = behind_proxy().await;
-    for (cut, left) in [(Cut::Answer, false), (Cut::Request, true)] {
-        let once = key("once");
-        store(&kv, [put(&once, 1, "secret")]).await;
-        proxy.cut_next(cut);
-        let taken = kv.take(&once).await;
-        assert!(matches!(taken, Err(KvError::Unavailable(_))), "{taken:?}");
-        assert!(proxy.has_cut());
-        assert_eq!(kv.take(&once).await.map(|taken| taken.is_some()), Ok(left));
+    for (_server, proxy, kv) in behind_proxies().await {
+        for (cut, left) in [(Cut::Answer, false), (Cut::Request, true)] {
+            let once = key("once");
+            store(&kv, [put(&once, 1, "secret")]).await;
+            proxy.cut_next(cut);
+            let taken = kv.take(&once).await;
+            assert!(matches!(taken, Err(KvError::Unavailable(_))), "{taken:?}");
+            assert!(proxy.has_cut());
+            assert_eq!(kv.take(&once).await.map(|taken| taken.is_some()), Ok(left));
+        }
     }
 }
 
@@ -88,6 +99,31 @@ async fn a_read_whose_connection_breaks_is_asked_again() {
     store(&kv, [put(&key("kept"), 3, "x")]).await;
     server.restart();
     assert_eq!(read(&kv, &key("kept")).await, Some((3, "x".into())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_ended_while_idle_is_not_written_to() {
+    let server = RedisServer::start();
+    let kv = connect(&server.url()).await;
+    // A write down a dead connection is always in doubt. News of the end may come a moment later than
+    // the write, so one of these is enough to show that it is heard.
+    for round in 0..20 {
+        assert_eq!(kv.ping().await, Ok(()));
+        server.say(&["CLIENT", "KILL", "TYPE", "normal"]);
+        until_killed(&server);
+        if kv.commit(batch([], [put(&key("kept"), round, "x")])).await == Ok(Commit::Applied) {
+            return;
+        }
+    }
+    panic!("each write went down a dead connection");
+}
+
+/// Only the connection that asks is left.
+fn until_killed(server: &RedisServer) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !server.say(&["INFO", "clients"]).contains("connected_clients:1\r") {
+        assert!(Instant::now() < until, "the connections end");
+    }
 }
 
 /// Calls until the store answers again; says how often it did not.

@@ -203,10 +203,13 @@ fn answered(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
 }
 
-/// Another server is the one to ask, or this one in a moment.
+/// Another server is the one to ask, or this one in a moment; nothing was done. A cluster's driver
+/// that has just lost a node says so without waiting for it, and keeps the next call until it has
+/// looked.
 fn elsewhere(error: &RedisError) -> bool {
     use ServerErrorKind::{Ask, ClusterDown, MasterDown, Moved, ReadOnly, TryAgain};
-    matches!(error.kind(), ErrorKind::Server(Moved | Ask | TryAgain | ClusterDown | MasterDown | ReadOnly))
+    let told = matches!(error.kind(), ErrorKind::Server(Moved | Ask | TryAgain | ClusterDown | MasterDown | ReadOnly));
+    told || error.kind() == ErrorKind::ClusterConnectionNotFound
 }
 
 fn fault(error: RedisError) -> Fault {

@@ -167,3 +167,18 @@ fn a_take_in_doubt_fails_closed() {
     disk.writer.commit = fails_after;
     assert!(unavailable(&disk.take("once")));
 }
+
+#[test]
+fn connections_are_set_up_to_lose_and_leak_nothing() {
+    let disk = Disk::new();
+    let of = |connection: &Connection, name: &str| -> i64 {
+        connection.pragma_query_value(None, name, |row| row.get(0)).expect("a setting")
+    };
+    let writer = file::open_writer(&disk.path()).expect("a second writer");
+    let reader = file::open_reader(&disk.path()).expect("a reader");
+    // FULL; and a reader writes nothing.
+    assert_eq!((of(&writer, "synchronous"), of(&writer, "secure_delete"), of(&reader, "query_only")), (2, 1, 1));
+    for connection in [&writer, &reader] {
+        assert_eq!((of(connection, "trusted_schema"), of(connection, "busy_timeout")), (0, 5000));
+    }
+}
