@@ -1,0 +1,16 @@
+//! Connecting an end user, from link to grant, as tenants, browsers and providers meet it: over HTTP
+//! with a cookie jar per browser, against providers that do as each test says.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
+
+#[path = "../support/clock.rs"]
+mod clock;
+
+mod browser;
+mod confirmed;
+mod failures;
+mod hostile;
+mod journey;
+mod links;
+mod pages;
+mod provider;
+mod world;

@@ -1,0 +1,133 @@
+//! Providers for tests: their files, and one that answers calls as it is told and remembers them.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use claviger::domain::call::{HttpAnswer, HttpCall};
+use claviger::ports::outbound::{CallError, Outbound};
+use tokio::sync::Semaphore;
+
+/// Names itself in callbacks, insists on PKCE, says who connected.
+pub const HONEST: &str = r#"
+name = "Honest Files"
+docs = "https://honest.example/docs"
+checked = 2026-11-21
+known = "docs"
+categories = ["testing"]
+credentials = "Any."
+
+[authorize]
+url = "https://honest.example/authorize"
+pkce = "required"
+[authorize.scopes]
+default = ["read"]
+
+[callback]
+issuer = "https://honest.example"
+
+[token]
+url = "https://honest.example/token"
+client_auth = "post"
+
+[response]
+keep = { workspace = "/workspace" }
+subject = ["/sub"]
+
+[refresh]
+class = "nonrotating"
+"#;
+
+/// Posts its answer from its own site, and has a host per shop.
+pub const POSTING: &str = r#"
+name = "Posting Shops"
+docs = "https://shops.example/docs"
+checked = 2026-11-21
+known = "docs"
+categories = ["testing"]
+credentials = "Any."
+
+[params.shop]
+title = "The shop"
+kind = "subdomain"
+needed_by = "link"
+example = "corner"
+
+[authorize]
+url = "https://{shop}.shops.example/authorize"
+pkce = "optional"
+scopes = "none"
+
+[callback]
+form_post = true
+keep = ["region"]
+
+[token]
+url = "https://{shop}.shops.example/token"
+client_auth = "basic"
+
+[refresh]
+class = "none"
+
+[[after_connect]]
+name = "me"
+url = "https://{shop}.shops.example/me"
+keep = { account = "/name" }
+subject = "/id"
+optional = true
+"#;
+
+/// What the next calls are answered with; when nothing is left, a good set of tokens.
+#[derive(Default)]
+pub struct FakeProvider {
+    calls: Mutex<Vec<HttpCall>>,
+    answers: Mutex<VecDeque<Result<HttpAnswer, CallError>>>,
+    /// While it is closed, calls wait.
+    gate: Mutex<Option<std::sync::Arc<Semaphore>>>,
+}
+
+impl FakeProvider {
+    pub fn will_answer(&self, status: u16, body: &str) {
+        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        let answer = HttpAnswer { status, headers, body: body.as_bytes().to_vec() };
+        self.answers.lock().unwrap().push_back(Ok(answer));
+    }
+
+    pub fn will_fail(&self, error: CallError) {
+        self.answers.lock().unwrap().push_back(Err(error));
+    }
+
+    /// Calls wait from now on, until the returned gate gets permits.
+    pub fn hold(&self) -> std::sync::Arc<Semaphore> {
+        let gate = std::sync::Arc::new(Semaphore::new(0));
+        *self.gate.lock().unwrap() = Some(gate.clone());
+        gate
+    }
+
+    pub fn calls(&self) -> Vec<HttpCall> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    /// The fields of each call to a token endpoint.
+    pub fn exchanges(&self) -> Vec<Vec<(String, String)>> {
+        let calls = self.calls();
+        let exchanges = calls.iter().filter(|call| call.url.path() == "/token");
+        exchanges.map(|call| form_urlencoded::parse(&call.body).into_owned().collect()).collect()
+    }
+}
+
+pub const TOKENS: &str = r#"{"access_token":"at-1","token_type":"Bearer","expires_in":3600,"refresh_token":"rt-1","scope":"read","sub":"u1","workspace":"w1"}"#;
+
+#[async_trait]
+impl Outbound for FakeProvider {
+    async fn call(&self, call: HttpCall, _deadline: Duration) -> Result<HttpAnswer, CallError> {
+        self.calls.lock().unwrap().push(call);
+        let gate = self.gate.lock().unwrap().clone();
+        if let Some(gate) = gate {
+            gate.acquire().await.expect("the gate stays").forget();
+        }
+        let told = self.answers.lock().unwrap().pop_front();
+        told.unwrap_or_else(|| Ok(HttpAnswer { status: 200, headers: Vec::new(), body: TOKENS.as_bytes().to_vec() }))
+    }
+}
