@@ -6,5 +6,6 @@ pub mod domain;
 pub mod oauth;
 pub mod ports;
 pub mod services;
+pub mod settings;
 pub mod store;
 pub mod web;
