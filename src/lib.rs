@@ -1,6 +1,7 @@
 //! Claviger, a self-hosted OAuth token broker. ARCHITECTURE.md is the map.
 
 pub mod adapters;
+pub mod app;
 pub mod cli;
 pub mod domain;
 pub mod oauth;

@@ -27,6 +27,9 @@ use crate::services::Services;
 
 use endpoint::Endpoint;
 
+/// The paths that `server.ops_listen` answers.
+const OPS: [&str; 2] = ["/healthz", "/readyz"];
+
 /// What handlers share.
 pub struct State {
     pub services: Services,
@@ -98,10 +101,20 @@ pub fn table() -> Vec<Endpoint> {
     ]
 }
 
-/// Registers the table: one resource per path, which answers a wrong method by itself.
+/// Registers the table.
 pub fn configure(config: &mut web::ServiceConfig) {
+    register(config, table());
+}
+
+/// Registers what the operator's own listener answers.
+pub fn configure_ops(config: &mut web::ServiceConfig) {
+    register(config, table().into_iter().filter(|endpoint| OPS.contains(&endpoint.path)));
+}
+
+/// One resource per path, which answers a wrong method by itself.
+fn register(config: &mut web::ServiceConfig, endpoints: impl IntoIterator<Item = Endpoint>) {
     let mut by_path: BTreeMap<&'static str, Vec<Endpoint>> = BTreeMap::new();
-    for endpoint in table() {
+    for endpoint in endpoints {
         by_path.entry(endpoint.path).or_default().push(endpoint);
     }
     for (path, endpoints) in by_path {

@@ -2,6 +2,7 @@
 
 mod folder;
 mod log;
+mod none;
 mod smtp;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::ports::mail::{Mail, MailError, MailMessage};
 
 pub use folder::FolderMail;
 pub use log::LogMail;
+pub use none::NoMail;
 pub use smtp::SmtpMail;
 
 /// What is wrong with a setting. Never quotes the URL, which may hold a password.

@@ -1,0 +1,181 @@
+//! Composition: the only place, with the commands, that names adapters. `build` binds and composes,
+//! `run_until_stopped` serves, and stops in an order that loses nothing.
+
+pub mod admin;
+mod compose;
+pub mod folder;
+mod http;
+pub mod process;
+mod stores;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use actix_web::web;
+use url::Url;
+
+use crate::adapters::mail::MailSettingError;
+use crate::adapters::outbound::TlsSetupError;
+use crate::adapters::redis::RedisStartError;
+use crate::ports::clock::Clock;
+use crate::ports::entropy::Entropy;
+use crate::ports::kv::{Kv, KvError};
+use crate::ports::mail::Mail;
+use crate::ports::outbound::Outbound;
+use crate::services::Services;
+use crate::services::catalogue::CatalogueError;
+use crate::services::sandbox::Sandbox;
+use crate::settings::{self, Mode, Settings};
+use crate::store::OpenError;
+use crate::web::State;
+
+use compose::World;
+use folder::{NodeFolder, admin_socket};
+use http::Running;
+
+pub use http::BindError;
+
+/// Capabilities that a test brings itself; what is `None` is the real one.
+#[derive(Default)]
+pub struct Parts {
+    pub clock: Option<Arc<dyn Clock>>,
+    pub entropy: Option<Arc<dyn Entropy>>,
+    pub kv: Option<Arc<dyn Kv>>,
+    pub outbound: Option<Arc<dyn Outbound>>,
+    pub mail: Option<Arc<dyn Mail>>,
+}
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("the store {0} cannot be opened: {1}")]
+    Sqlite(String, #[source] KvError),
+    #[error(transparent)]
+    Redis(#[from] RedisStartError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("outgoing calls cannot be set up: {0}")]
+    Outbound(#[from] TlsSetupError),
+    #[error(transparent)]
+    Mail(#[from] MailSettingError),
+    #[error("the provider files cannot be used:\n{0}")]
+    Catalogue(#[from] CatalogueError),
+    #[error("the server cannot start: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A server that is bound and composed and does not answer yet.
+pub struct Application {
+    settings: settings::Server,
+    listener: TcpListener,
+    ops: Option<TcpListener>,
+    sandbox: Option<(TcpListener, Arc<Sandbox>)>,
+    address: SocketAddr,
+    state: web::Data<State>,
+    /// Held until the end: the lock goes with it.
+    folder: NodeFolder,
+}
+
+impl Application {
+    /// Binds first (port 0 takes a free one), opens the store, founding an empty one, and composes
+    /// all use cases.
+    pub async fn build(settings: Settings, folder: NodeFolder, parts: Parts) -> Result<Self, BuildError> {
+        let server = settings.server.clone();
+        let listener = http::bind("server.listen", server.listen)?;
+        let address = listener.local_addr()?;
+        let ops = server.ops_listen.map(|address| http::bind("server.ops_listen", address)).transpose()?;
+        let public_url = origin_or(server.public_url.as_ref(), address);
+        let hosts = (settings.mode == Mode::Dev).then(|| own_hosts(address, &public_url));
+        let world = World::of(&parts);
+        let sandbox = sandbox(&world, &settings, &folder, address)?;
+        let origin = sandbox.as_ref().map(|(_, sandbox)| sandbox.issuer().to_owned());
+        let place = compose::Place { public_url, sandbox: origin, folder: &folder };
+        let services = world.services(settings, parts, place).await?;
+        let trusted_proxies = server.trusted_proxies.clone();
+        let state = web::Data::new(State { services, trusted_proxies, hosts });
+        Ok(Self { settings: server, listener, ops, sandbox, address, state, folder })
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn services(&self) -> &Services {
+        &self.state.services
+    }
+
+    pub fn folder(&self) -> &NodeFolder {
+        &self.folder
+    }
+
+    /// Serves until `stop` returns. Then: accept no more, finish requests, finish flights, close; the
+    /// sandbox last, since a flight may be under way to it.
+    pub async fn run_until_stopped(self, stop: impl Future<Output = ()>) -> io::Result<()> {
+        let Self { settings, listener, ops, sandbox, address, state, folder } = self;
+        let sandbox = sandbox.map(|(listener, sandbox)| http::sandbox(listener, &settings, sandbox)).transpose()?;
+        let sandbox = sandbox.map(Running::start);
+        let mut public = Running::start(http::public(listener, &settings, state.clone())?);
+        let ops = ops.map(|listener| http::ops(listener, &settings, state.clone())).transpose()?.map(Running::start);
+        let admin = admin::bind(&admin_socket(folder.path()))?;
+        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
+        tokio::select! {
+            () = stop => {}
+            () = admin::serve(admin, &state.services) => return Err(io::Error::other("the admin socket broke down")),
+            ended = public.failed() => return ended.and(Err(io::Error::other("the server ended by itself"))),
+        }
+        tracing::info!("stopping: finishing what is under way");
+        public.stop().await?;
+        state.services.drain().await;
+        state.services.accounts.finish().await;
+        for running in [ops, sandbox].into_iter().flatten() {
+            running.stop().await?;
+        }
+        drop(state);
+        drop(folder);
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// The use cases without any listener: for a command that needs the store while no server runs.
+pub async fn services(settings: Settings, folder: &NodeFolder) -> Result<Services, BuildError> {
+    let place = compose::Place { public_url: String::new(), sandbox: None, folder };
+    World::of(&Parts::default()).services(settings, Parts::default(), place).await
+}
+
+/// The sandbox and its listener, where the settings want one.
+fn sandbox(
+    world: &World,
+    settings: &Settings,
+    folder: &NodeFolder,
+    server: SocketAddr,
+) -> Result<Option<(TcpListener, Arc<Sandbox>)>, BuildError> {
+    let Some(wanted) = &settings.sandbox else { return Ok(None) };
+    let listener = match wanted.listen {
+        Some(address) => http::bind("sandbox.listen", address)?,
+        None => http::bind_next("sandbox.listen", server, settings.server.listen)?,
+    };
+    let issuer = origin_or(wanted.public_url.as_ref(), listener.local_addr()?);
+    Ok(Some((listener, world.sandbox(settings, folder, issuer)?)))
+}
+
+/// The URL without a slash at its end, or the address itself.
+fn origin_or(url: Option<&Url>, address: SocketAddr) -> String {
+    url.map_or_else(|| format!("http://{address}"), |url| url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// The `Host` values `dev` answers to: whatever means this listener, and the public URL's.
+fn own_hosts(address: SocketAddr, public_url: &str) -> Vec<String> {
+    let port = address.port();
+    let names = ["localhost", "127.0.0.1", "[::1]"];
+    let mut hosts: Vec<String> = names.iter().map(|name| format!("{name}:{port}")).collect();
+    if port == 80 {
+        hosts.extend(names.map(str::to_owned));
+    }
+    hosts.extend(public_url.split_once("://").map(|(_, authority)| authority.to_owned()));
+    hosts
+}
