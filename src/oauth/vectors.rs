@@ -343,7 +343,6 @@ fn class_word(class: FailureClass) -> &'static str {
         FailureClass::IntegrationBroken => "integration_broken",
         FailureClass::Misconfigured => "misconfigured",
         FailureClass::Throttled => "throttled",
-        FailureClass::NotSent => "not_sent",
         FailureClass::InDoubt => "in_doubt",
     }
 }
