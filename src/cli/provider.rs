@@ -71,7 +71,11 @@ pub fn show(id: &str, extra: Option<&Path>, out: &mut dyn Write) -> io::Result<O
 /// Checks one file, or every `*.toml` of a folder: rules first, then vectors. A file may extend the
 /// providers that came with the binary and those beside it.
 pub fn check(path: &Path, out: &mut dyn Write) -> io::Result<Outcome> {
-    let folder = if path.is_dir() { path } else { path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")) };
+    let folder = if path.is_dir() {
+        path
+    } else {
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    };
     let (mine, mut faults) = shelf::of_folder(folder);
     let only = (!path.is_dir()).then(|| folder.join(path.file_name().unwrap_or_default()).display().to_string());
     let wanted = |file: &str| only.as_deref().is_none_or(|only| only == file);
@@ -139,7 +143,11 @@ fn print_card(card: &ProviderCard, out: &mut dyn Write) -> io::Result<()> {
     line(out, "scopes", &scopes(card))?;
     line(out, "PKCE", card.pkce)?;
     line(out, "refresh", &refresh(card))?;
-    line(out, "revoking", if card.revokes_at_provider { "also at the provider" } else { "here only: the provider has no call for it" })?;
+    line(
+        out,
+        "revoking",
+        if card.revokes_at_provider { "also at the provider" } else { "here only: the provider has no call for it" },
+    )?;
     line(out, "token sets", &card.token_sets.join(", "))?;
     line(out, "metadata", &card.metadata.join(", "))?;
     line(out, "use", &format!("{}: {} TOKEN", card.usage.header, card.usage.scheme))?;
@@ -173,8 +181,14 @@ fn scopes(card: &ProviderCard) -> String {
     if scopes.none {
         return "none".to_owned();
     }
-    let parts = [("by default", &scopes.default), ("always", &scopes.always), ("such as", &scopes.examples), ("with prefix", &scopes.prefixes)];
-    let said: Vec<String> = parts.iter().filter(|(_, list)| !list.is_empty()).map(|(what, list)| format!("{what} {}", list.join(" "))).collect();
+    let parts = [
+        ("by default", &scopes.default),
+        ("always", &scopes.always),
+        ("such as", &scopes.examples),
+        ("with prefix", &scopes.prefixes),
+    ];
+    let said: Vec<String> =
+        parts.iter().filter(|(_, list)| !list.is_empty()).map(|(what, list)| format!("{what} {}", list.join(" "))).collect();
     said.join("; ")
 }
 
@@ -263,7 +277,13 @@ mod tests {
     fn a_file_may_extend_what_came_with_the_binary() {
         let folder = tempfile::tempdir().unwrap();
         let (id, _) = one();
-        std::fs::write(folder.path().join("child.toml"), format!("extends = \"{id}\"\nname = \"Child\"\ndocs = \"https://a.example/\"\nchecked = 2026-01-01\nknown = \"docs\"\n")).unwrap();
+        std::fs::write(
+            folder.path().join("child.toml"),
+            format!(
+                "extends = \"{id}\"\nname = \"Child\"\ndocs = \"https://a.example/\"\nchecked = 2026-01-01\nknown = \"docs\"\n"
+            ),
+        )
+        .unwrap();
         let (outcome, said) = run(|out| check(folder.path(), out));
         assert_eq!(outcome, Outcome::Faulty);
         assert!(said.contains("an `authorize` test with its `url` is missing"), "{said}");

@@ -110,7 +110,10 @@ mod tests {
         assert_eq!(read(r#"{"access_token":"t""#), Body::Unreadable);
         assert_eq!(read("Service Unavailable"), Body::Unreadable);
         assert_eq!(read("\u{feff} {\"a\":1}"), Body::Fields(serde_json::json!({"a": 1})));
-        assert_eq!(read("access_token=a%2Bb&scope=x+y&scope=z"), Body::Fields(serde_json::json!({"access_token": "a+b", "scope": "x y"})));
+        assert_eq!(
+            read("access_token=a%2Bb&scope=x+y&scope=z"),
+            Body::Fields(serde_json::json!({"access_token": "a+b", "scope": "x y"}))
+        );
     }
 
     #[test]

@@ -48,8 +48,12 @@ pub fn build(input: &AuthorizeInput<'_>) -> Result<Url, BuildError> {
 }
 
 fn standard<'a>(input: &AuthorizeInput<'a>, lists: &'a [(&'a str, String)]) -> Result<Vec<(&'a str, &'a str)>, BuildError> {
-    let mut pairs =
-        vec![("response_type", "code"), ("client_id", input.client_id), ("redirect_uri", input.redirect_uri), ("state", input.state)];
+    let mut pairs = vec![
+        ("response_type", "code"),
+        ("client_id", input.client_id),
+        ("redirect_uri", input.redirect_uri),
+        ("state", input.state),
+    ];
     pairs.extend(lists.iter().map(|(name, scope)| (*name, scope.as_str())));
     match (input.provider.pkce(), input.pkce_challenge) {
         (PkceUse::Required | PkceUse::Plain, None) => return Err(BuildError::MissingPkce),
@@ -66,7 +70,8 @@ fn scope_lists<'a>(spec: &'a ScopeSpec, asked: &[String]) -> Vec<(&'a str, Strin
     let prefix_of = |scope: &str| spec.lists.values().find(|prefix| scope.starts_with(prefix.as_str()));
     let join = |prefix: Option<&String>| {
         let mine = asked.iter().filter(|scope| prefix_of(scope) == prefix);
-        let bare: Vec<&str> = mine.map(|scope| prefix.and_then(|prefix| scope.strip_prefix(prefix.as_str())).unwrap_or(scope)).collect();
+        let bare: Vec<&str> =
+            mine.map(|scope| prefix.and_then(|prefix| scope.strip_prefix(prefix.as_str())).unwrap_or(scope)).collect();
         bare.join(&spec.separator)
     };
     let mut lists = vec![("scope", join(None))];

@@ -57,8 +57,16 @@ pub enum CallbackError {
 }
 
 /// Errors by which providers say that the end user declined.
-const DENIALS: &[&str] =
-    &["access_denied", "user_denied", "user_cancelled_login", "user_cancelled_authorize", "user_cancel", "cancelled", "canceled", "consent_declined"];
+const DENIALS: &[&str] = &[
+    "access_denied",
+    "user_denied",
+    "user_cancelled_login",
+    "user_cancelled_authorize",
+    "user_cancel",
+    "cancelled",
+    "canceled",
+    "consent_declined",
+];
 
 /// Judges the pairs of a query or a posted form.
 pub fn validate(provider: &Provider, pairs: &[(String, String)]) -> Result<ValidCallback, CallbackError> {

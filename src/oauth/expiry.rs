@@ -115,7 +115,13 @@ mod tests {
     #[test]
     fn an_absolute_time_is_known_by_its_size_or_shape() {
         let end = started().as_second() + 3600;
-        for value in [json!(end), json!(end * 1000), json!(end.to_string()), json!("2026-11-21T13:00:00Z"), json!("2026-11-21T14:00:00+01:00")] {
+        for value in [
+            json!(end),
+            json!(end * 1000),
+            json!(end.to_string()),
+            json!("2026-11-21T13:00:00Z"),
+            json!("2026-11-21T14:00:00+01:00"),
+        ] {
             assert_eq!(life(&SPEC, value.clone()), Some(3600), "{value}");
             assert!(ends(&SPEC, None, Some(&value), started()).is_some(), "{value}");
         }
@@ -124,7 +130,19 @@ mod tests {
     #[test]
     fn what_says_nothing_leaves_the_default() {
         let default = ExpirySpec { default: Some(Duration::from_secs(60)), ..SPEC };
-        for value in [json!(null), json!(0), json!("0"), json!(-1), json!("-3600"), json!("soon"), json!([]), json!({}), json!(true), json!("NaN"), json!("inf")] {
+        for value in [
+            json!(null),
+            json!(0),
+            json!("0"),
+            json!(-1),
+            json!("-3600"),
+            json!("soon"),
+            json!([]),
+            json!({}),
+            json!(true),
+            json!("NaN"),
+            json!("inf"),
+        ] {
             assert_eq!(life(&default, value.clone()), Some(60), "{value}");
             assert_eq!(life(&SPEC, value.clone()), None, "{value}");
         }

@@ -74,7 +74,9 @@ pub(super) fn classify(rules: &ErrorRules, answer: &HttpAnswer, body: &Body, now
 
 /// The file's own rules; the first class one of whose predicates holds.
 fn by_rules(rules: &ErrorRules, status: u16, code: Option<&str>, body: Option<&Value>) -> Option<FailureClass> {
-    let holds = |(_, any): &&(FailureClass, Vec<_>)| any.iter().any(|rule: &crate::domain::provider::response::Predicate| rule.holds(status, code, body));
+    let holds = |(_, any): &&(FailureClass, Vec<_>)| {
+        any.iter().any(|rule: &crate::domain::provider::response::Predicate| rule.holds(status, code, body))
+    };
     rules.classes.iter().find(holds).map(|(class, _)| *class)
 }
 
@@ -127,10 +129,12 @@ fn code_in(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => plain_code(text),
         Value::Number(number) => plain_code(&number.to_string()),
-        Value::Object(fields) => ["code", "type", "error"].iter().filter_map(|name| fields.get(*name)).find_map(|inner| match inner {
-            Value::String(text) => plain_code(text),
-            _ => None,
-        }),
+        Value::Object(fields) => {
+            ["code", "type", "error"].iter().filter_map(|name| fields.get(*name)).find_map(|inner| match inner {
+                Value::String(text) => plain_code(text),
+                _ => None,
+            })
+        }
         _ => None,
     }
 }

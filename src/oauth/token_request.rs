@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use crate::domain::call::{HttpAnswer, HttpCall};
+use crate::domain::connection::Tokens;
 use crate::domain::ids::TokenSetName;
 use crate::domain::provider::request::RevokedToken;
 use crate::domain::provider::{AfterConnectSpec, Provider, RefreshClass};
 use crate::domain::secret::{ExposeSecret, SecretString};
-use crate::domain::connection::Tokens;
 use crate::domain::tokens::{ProviderFailure, TokenAnswer};
 
 use jiff::Timestamp;

@@ -97,7 +97,11 @@ fn judge(
             sets.iter().filter_map(|set| Some((set.name.clone(), issued(response, set, value, started)?))).collect();
         if !found.is_empty() {
             let view = View { body: value, claims: claims(value) };
-            return Ok(TokenAnswer { sets: found, metadata: view.kept(&response.keep), subject: view.subject(&response.subject) });
+            return Ok(TokenAnswer {
+                sets: found,
+                metadata: view.kept(&response.keep),
+                subject: view.subject(&response.subject),
+            });
         }
     }
     Err(classify(rules, answer, &body, started))
@@ -152,7 +156,9 @@ fn scopes(value: &Value) -> Option<Vec<String>> {
     let split = |text: &str| text.split([' ', ',']).filter(|scope| is_scope(scope)).map(str::to_owned).collect::<Vec<_>>();
     let mut scopes = match value {
         Value::String(text) => split(text),
-        Value::Array(items) => items.iter().filter_map(Value::as_str).filter(|scope| is_scope(scope)).map(str::to_owned).collect(),
+        Value::Array(items) => {
+            items.iter().filter_map(Value::as_str).filter(|scope| is_scope(scope)).map(str::to_owned).collect()
+        }
         _ => return None,
     };
     scopes.truncate(SCOPES_MAX);
@@ -181,7 +187,10 @@ impl View<'_> {
     /// Values too large to be a fact about a connection are left out.
     fn kept(&self, keep: &BTreeMap<String, Pointer>) -> BTreeMap<String, Value> {
         let found = keep.iter().filter_map(|(name, pointer)| Some((name, self.find(pointer)?)));
-        found.filter(|(_, value)| value.to_string().len() <= KEPT_MAX).map(|(name, value)| (name.clone(), value.clone())).collect()
+        found
+            .filter(|(_, value)| value.to_string().len() <= KEPT_MAX)
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
     }
 
     fn subject(&self, places: &[Pointer]) -> Option<String> {

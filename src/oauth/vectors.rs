@@ -55,7 +55,11 @@ pub fn title(vector: &VectorShape) -> String {
 fn deployed(provider: &Provider) -> Result<Provider, String> {
     let params = provider.spec().params.values();
     let values = params.filter_map(|param| Some((param.name.clone(), param.example.clone()?))).collect();
-    provider.clone().deployed(&values).map_err(|refusal| refusal.detail)?.ok_or_else(|| "a deployment param has no example".to_owned())
+    provider
+        .clone()
+        .deployed(&values)
+        .map_err(|refusal| refusal.detail)?
+        .ok_or_else(|| "a deployment param has no example".to_owned())
 }
 
 type Outcome = Result<(), String>;
@@ -104,7 +108,12 @@ impl<'a> Bench<'a> {
     }
 
     fn client(&self) -> Client<'_> {
-        Client { client_id: CLIENT_ID, client_secret: self.secret.as_ref(), params: &self.params, secret_params: &self.secret_params }
+        Client {
+            client_id: CLIENT_ID,
+            client_secret: self.secret.as_ref(),
+            params: &self.params,
+            secret_params: &self.secret_params,
+        }
     }
 
     fn started() -> Timestamp {
@@ -128,7 +137,9 @@ impl<'a> Bench<'a> {
     fn token_set(&self) -> Result<TokenSetName, String> {
         match &self.vector.token_set {
             Some(name) => TokenSetName::parse(name).map_err(|refusal| refusal.detail),
-            None => self.provider.spec().response.sets.first().map(|set| set.name.clone()).ok_or_else(|| "no token set".to_owned()),
+            None => {
+                self.provider.spec().response.sets.first().map(|set| set.name.clone()).ok_or_else(|| "no token set".to_owned())
+            }
         }
     }
 
@@ -190,7 +201,8 @@ impl<'a> Bench<'a> {
 
     fn refresh(&self) -> Outcome {
         let set = self.token_set()?;
-        let call = token_request::refresh(self.provider, &self.client(), &set, &self.tokens()).map_err(|error| error.to_string())?;
+        let call =
+            token_request::refresh(self.provider, &self.client(), &set, &self.tokens()).map_err(|error| error.to_string())?;
         same_call(self.vector.request.as_ref(), &call)?;
         match self.answer() {
             Some(answer) => self.judged(judge_refresh(self.provider, &set, &answer, Self::started())),

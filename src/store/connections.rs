@@ -101,7 +101,11 @@ impl Store {
     }
 
     /// Puts a connection into `change`: the grant, in the place of `before`, and its index entries.
-    pub fn put_connection(change: &mut Change, connection: &Connection, before: Option<&Stored<Connection>>) -> Result<(), StoreError> {
+    pub fn put_connection(
+        change: &mut Change,
+        connection: &Connection,
+        before: Option<&Stored<Connection>>,
+    ) -> Result<(), StoreError> {
         let (tenant, id, status) = (&connection.tenant, &connection.id, connection.status.as_str());
         // A tombstone has no index entries.
         let indexed = before.map(|before| &before.value).filter(|old| !old.is_gone()).map(|old| old.status.as_str());

@@ -15,8 +15,7 @@ use super::endpoint::Shared;
 use super::error::status_of;
 
 /// The reader brings its own scripts; it styles elements inline and shows images from data.
-const READER_POLICY: &str =
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+const READER_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 #[derive(OpenApi)]
 #[openapi(
@@ -60,10 +59,7 @@ struct ErrorCodes;
 
 impl Modify for Credentials {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let api_key = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .description(Some("An API key, `clv_…`."))
-            .build();
+        let api_key = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API key, `clv_…`.")).build();
         let password = HttpBuilder::new()
             .scheme(HttpAuthScheme::Basic)
             .description(Some("Email and password; in a POST also as the fields `username` and `password`."))

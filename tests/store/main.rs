@@ -2,6 +2,9 @@
 //! promise, run here against memory, SQLite, a real Redis, and a real Redis in cluster mode. The
 //! other files test what one adapter alone can get wrong.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(clippy::disallowed_methods, reason = "a real server comes and goes in real time")]
+
 #[path = "../support/clock.rs"]
 mod clock;
 mod model;

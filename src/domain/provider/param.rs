@@ -119,8 +119,12 @@ impl ParamSpec {
 
     fn kind_fault(&self, value: &str) -> Option<String> {
         let fault = match &self.kind {
-            ParamKind::Host if !is_host(value) => "must be a host name such as login.example.com, without https:// and without a path",
-            ParamKind::Subdomain if !is_subdomain(value) => "must be letters, digits and '-' alone: the part before the provider's own domain",
+            ParamKind::Host if !is_host(value) => {
+                "must be a host name such as login.example.com, without https:// and without a path"
+            }
+            ParamKind::Subdomain if !is_subdomain(value) => {
+                "must be letters, digits and '-' alone: the part before the provider's own domain"
+            }
             ParamKind::Origin if !self.is_origin(value) => "must be https:// and a host, without a path",
             ParamKind::Guid if !is_guid(value) => "must be a GUID such as 00000000-0000-0000-0000-000000000000",
             ParamKind::Enum(options) if !options.contains_key(value) => {
@@ -141,7 +145,8 @@ impl ParamSpec {
             Some(Host::Domain(name)) => name == "localhost",
             None => return false,
         };
-        let scheme_fits = url.scheme() == "https" || (url.scheme() == "http" && loopback && self.needed_by == NeededBy::Deployment);
+        let scheme_fits =
+            url.scheme() == "https" || (url.scheme() == "http" && loopback && self.needed_by == NeededBy::Deployment);
         scheme_fits && url.origin().ascii_serialization() == value.trim_end_matches('/').to_ascii_lowercase()
     }
 
@@ -182,7 +187,18 @@ mod tests {
 
     fn spec(kind: ParamKind, needed_by: NeededBy) -> ParamSpec {
         let (name, title) = ("p".to_owned(), "P".to_owned());
-        ParamSpec { name, title, kind, needed_by, secret: false, optional: false, pattern: None, max_length: 20, example: None, default: None }
+        ParamSpec {
+            name,
+            title,
+            kind,
+            needed_by,
+            secret: false,
+            optional: false,
+            pattern: None,
+            max_length: 20,
+            example: None,
+            default: None,
+        }
     }
 
     fn accepts(kind: ParamKind, value: &str) -> bool {
@@ -192,11 +208,15 @@ mod tests {
     #[test]
     fn each_kind_takes_what_it_names() {
         assert!(accepts(ParamKind::Host, "login.example.com") && accepts(ParamKind::Subdomain, "a-1.b"));
-        assert!(accepts(ParamKind::Origin, "https://a.example:8443") && accepts(ParamKind::Guid, "6F9619FF-8B86-D011-B42D-00C04FC964FF"));
+        assert!(
+            accepts(ParamKind::Origin, "https://a.example:8443")
+                && accepts(ParamKind::Guid, "6F9619FF-8B86-D011-B42D-00C04FC964FF")
+        );
         for host in ["localhost", "1.2.3.4", "a.0x7f", "a/b.c", "a.b:1", "[::1]", "a..b", "-a.b", "a.b."] {
             assert!(!accepts(ParamKind::Host, host), "{host}");
         }
-        for origin in ["http://127.0.0.1:1", "http://a.example", "https://a.example/x", "https://u@a.example", "ftp://a.example"] {
+        for origin in ["http://127.0.0.1:1", "http://a.example", "https://a.example/x", "https://u@a.example", "ftp://a.example"]
+        {
             assert!(!accepts(ParamKind::Origin, origin), "{origin}");
         }
         for guid in ["6f9619ff8b86d011b42d00c04fc964ff", "{6f9619ff-8b86-d011-b42d-00c04fc964ff}", "x"] {

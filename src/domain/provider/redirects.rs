@@ -44,7 +44,8 @@ impl RedirectRules {
         };
         if !is_name && !is_address {
             let plain = self.https_only && url.scheme() != "https";
-            return plain.then(|| "The provider accepts https redirect URIs only; set a public https URL (or use a tunnel).".to_owned());
+            return plain
+                .then(|| "The provider accepts https redirect URIs only; set a public https URL (or use a tunnel).".to_owned());
         }
         match self.loopback {
             Loopback::Any => None,
@@ -64,9 +65,12 @@ mod tests {
     #[test]
     fn a_redirect_uri_that_the_provider_refuses_is_warned_of() {
         let warns = |https_only, loopback, uri: &str| RedirectRules { https_only, loopback }.warning(uri).is_some();
-        for (loopback, name, address) in
-            [(Loopback::Any, false, false), (Loopback::Localhost, false, true), (Loopback::Address, true, false), (Loopback::Refused, true, true)]
-        {
+        for (loopback, name, address) in [
+            (Loopback::Any, false, false),
+            (Loopback::Localhost, false, true),
+            (Loopback::Address, true, false),
+            (Loopback::Refused, true, true),
+        ] {
             assert_eq!(warns(true, loopback, "http://localhost:8080/x"), name);
             assert_eq!(warns(true, loopback, "http://127.0.0.1:8080/x"), address);
             assert_eq!(warns(true, loopback, "http://[::1]:8080/x"), address);

@@ -136,7 +136,9 @@ impl ValueTest {
         match &self.test {
             Test::Exists => !found.is_null(),
             Test::Equals(wanted) => found == wanted,
-            Test::Contains(part) => found.as_str().is_some_and(|text| text.to_ascii_lowercase().contains(&part.to_ascii_lowercase())),
+            Test::Contains(part) => {
+                found.as_str().is_some_and(|text| text.to_ascii_lowercase().contains(&part.to_ascii_lowercase()))
+            }
         }
     }
 }

@@ -37,8 +37,18 @@ const LOOKUP: &[&str] = &["client_id", "access_token", "token_type"];
 const SECRET: &[&str] = &["client_secret", "code", "code_verifier", "refresh_token", "access_token", "token"];
 
 /// Headers that a file may not set: they belong to the connection, not to the call.
-const FORBIDDEN_HEADERS: &[&str] =
-    &["host", "content-length", "transfer-encoding", "connection", "content-type", "accept-encoding", "cookie", "expect", "te", "upgrade"];
+const FORBIDDEN_HEADERS: &[&str] = &[
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "content-type",
+    "accept-encoding",
+    "cookie",
+    "expect",
+    "te",
+    "upgrade",
+];
 
 pub fn faults(spec: &ProviderSpec) -> Vec<Fault> {
     let mut check = Check { spec, faults: Vec::new() };
@@ -135,7 +145,10 @@ impl Check<'_> {
         let scopes = &authorize.scopes;
         let known: Vec<_> = scopes.default.iter().chain(&scopes.always).chain(&scopes.examples).collect();
         if let Some(scope) = known.iter().find(|scope| scope.contains(&separator) || scope.is_empty()) {
-            self.fault("authorize.scopes", format!("the scope {scope:?} is empty or holds the separator {separator:?}: give each scope its own string"));
+            self.fault(
+                "authorize.scopes",
+                format!("the scope {scope:?} is empty or holds the separator {separator:?}: give each scope its own string"),
+            );
         }
         if authorize.pkce == PkceUse::Plain && authorize.drop.iter().any(|name| name == "code_challenge") {
             self.fault("authorize.drop", "drops the PKCE challenge; say `pkce = \"off\"`");
@@ -182,7 +195,9 @@ impl Check<'_> {
     fn url(&mut self, at: &str, url: &UrlTemplate, names: &[&str], callback: bool) {
         for name in url.host_names() {
             if !self.spec.params.get(name).is_some_and(|param| param.kind.fits_host() && !param.secret) {
-                let rule = format!("`{{{name}}}` stands in the host, so it must be a declared param of the kind host, subdomain, guid or enum");
+                let rule = format!(
+                    "`{{{name}}}` stands in the host, so it must be a declared param of the kind host, subdomain, guid or enum"
+                );
                 self.fault(at, rule);
             }
         }
@@ -223,7 +238,14 @@ impl Check<'_> {
                 .sets
                 .iter()
                 .flat_map(|set| &set.at)
-                .flat_map(|base| response.fields.access_token.iter().chain(&response.fields.refresh_token).map(|at| format!("{}{}", base.path, at.path)))
+                .flat_map(|base| {
+                    response
+                        .fields
+                        .access_token
+                        .iter()
+                        .chain(&response.fields.refresh_token)
+                        .map(|at| format!("{}{}", base.path, at.path))
+                })
                 .chain(["/id_token".to_owned(), "/access_token".to_owned(), "/refresh_token".to_owned()])
                 .collect();
             for (name, pointer) in &response.keep {
@@ -249,7 +271,11 @@ impl Check<'_> {
             match Template::parse(text) {
                 Err(error) => faults.push(Fault::new(at, error.to_string())),
                 Ok(template) => {
-                    for name in template.names().into_iter().filter(|name| !kept(name) && *name != "client_id" && !self.spec.params.contains_key(*name)) {
+                    for name in template
+                        .names()
+                        .into_iter()
+                        .filter(|name| !kept(name) && *name != "client_id" && !self.spec.params.contains_key(*name))
+                    {
                         faults.push(Fault::new(at.clone(), format!("`{{{name}}}` is neither a param nor a kept value")));
                     }
                 }
@@ -269,7 +295,8 @@ struct Place {
 }
 
 fn keeps_a_secret(pointer: &Pointer, tokens: &[String]) -> bool {
-    let covers = |token: &String| *token == pointer.path || token.strip_prefix(&pointer.path).is_some_and(|rest| rest.starts_with('/'));
+    let covers =
+        |token: &String| *token == pointer.path || token.strip_prefix(&pointer.path).is_some_and(|rest| rest.starts_with('/'));
     pointer.source == Source::Body && tokens.iter().any(covers)
 }
 

@@ -11,9 +11,35 @@ pub const TEMPLATE_MAX: usize = 2_000;
 
 /// Everything but RFC 3986's unreserved characters.
 const COMPONENT: &AsciiSet = &CONTROLS
-    .add(b' ').add(b'!').add(b'"').add(b'#').add(b'$').add(b'%').add(b'&').add(b'\'').add(b'(').add(b')').add(b'*')
-    .add(b'+').add(b',').add(b'/').add(b':').add(b';').add(b'<').add(b'=').add(b'>').add(b'?').add(b'@').add(b'[')
-    .add(b'\\').add(b']').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
+    .add(b' ')
+    .add(b'!')
+    .add(b'"')
+    .add(b'#')
+    .add(b'$')
+    .add(b'%')
+    .add(b'&')
+    .add(b'\'')
+    .add(b'(')
+    .add(b')')
+    .add(b'*')
+    .add(b'+')
+    .add(b',')
+    .add(b'/')
+    .add(b':')
+    .add(b';')
+    .add(b'<')
+    .add(b'=')
+    .add(b'>')
+    .add(b'?')
+    .add(b'@')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// Why a template cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -283,14 +309,27 @@ mod tests {
         }
         assert!(Template::parse(&"x".repeat(TEMPLATE_MAX)).is_ok());
         assert_eq!(Template::parse(&"x".repeat(TEMPLATE_MAX + 1)), Err(TemplateError::TooLong));
-        for text in ["http://a.example/", "ftp://a", "https://", "https:///x", "https://u@a/", "{o}x", "https://a/#f", "https://a/ b", "/x"] {
+        for text in [
+            "http://a.example/",
+            "ftp://a",
+            "https://",
+            "https:///x",
+            "https://u@a/",
+            "{o}x",
+            "https://a/#f",
+            "https://a/ b",
+            "/x",
+        ] {
             assert!(UrlTemplate::parse(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn a_value_stays_in_its_place() {
-        assert_eq!(fill("https://a.example/{x}/t?k={x}", "x", "p/q?r#s&t").unwrap(), "https://a.example/p%2Fq%3Fr%23s%26t/t?k=p%2Fq%3Fr%23s%26t");
+        assert_eq!(
+            fill("https://a.example/{x}/t?k={x}", "x", "p/q?r#s&t").unwrap(),
+            "https://a.example/p%2Fq%3Fr%23s%26t/t?k=p%2Fq%3Fr%23s%26t"
+        );
         for escape in [".", "..", "%2e%2e"] {
             let filled = fill("https://a.example/v/{x}/t", "x", escape);
             assert!(filled.is_err() || filled.clone().unwrap().starts_with("https://a.example/v/%25"), "{filled:?}");

@@ -13,14 +13,14 @@ use crate::domain::provider::response::{ErrorRules, ExpirySpec, ExpiryUnit, Poin
 use crate::domain::provider::rules::Fault;
 use crate::domain::provider::template::{Template, TemplateError};
 use crate::domain::provider::{
-    AfterConnectSpec, AuthorizeSpec, CallbackSpec, Known, Loopback, NeededBy, ParamKind, ParamSpec, PkceUse, ProviderSpec, RedirectRules,
-    RefreshClass, RefreshSpec, ResponseSpec, RevokeSpec, ScopeSpec, SetSpec, UseSpec,
+    AfterConnectSpec, AuthorizeSpec, CallbackSpec, Known, Loopback, NeededBy, ParamKind, ParamSpec, PkceUse, ProviderSpec,
+    RedirectRules, RefreshClass, RefreshSpec, ResponseSpec, RevokeSpec, ScopeSpec, SetSpec, UseSpec,
 };
 use crate::domain::tokens::FailureClass;
 
 use super::shape::{
-    ClassShape, ClientAuthShape, ClientSecretShape, FileShape, KindShape, KnownShape, LoopbackShape, LookupShape, NeededByShape, OptionsShape,
-    ParamShape, PkceShape, Pointers, PredicateShape, ResponseShape, RevokeShape, RevokedShape, Scalar, UnitShape,
+    ClassShape, ClientAuthShape, ClientSecretShape, FileShape, KindShape, KnownShape, LookupShape, LoopbackShape, NeededByShape,
+    OptionsShape, ParamShape, PkceShape, Pointers, PredicateShape, ResponseShape, RevokeShape, RevokedShape, Scalar, UnitShape,
 };
 
 pub(super) fn provider(id: ProviderId, file: &FileShape) -> Result<ProviderSpec, Vec<Fault>> {
@@ -72,7 +72,9 @@ impl Convert {
         let errors = self.errors(file);
         let client_secret = match (&file.token.client_secret, file.token.client_auth) {
             (Some(ClientSecretShape::Optional), _) => ClientSecret::Optional,
-            (Some(ClientSecretShape::Required), _) | (None, None | Some(ClientAuthShape::Post | ClientAuthShape::Basic)) => ClientSecret::Required,
+            (Some(ClientSecretShape::Required), _) | (None, None | Some(ClientAuthShape::Post | ClientAuthShape::Basic)) => {
+                ClientSecret::Required
+            }
             (None, Some(ClientAuthShape::None | ClientAuthShape::Off)) => ClientSecret::Unused,
         };
         Some(ProviderSpec {
@@ -138,7 +140,10 @@ impl Convert {
     fn authorize(&mut self, file: &FileShape) -> Option<AuthorizeSpec> {
         let shape = &file.authorize;
         let url = self.url("authorize.url", shape.url.as_deref())?;
-        let params = shape.params.iter().filter_map(|(name, text)| Some((name.clone(), self.template(&format!("authorize.params.{name}"), text)?)));
+        let params = shape
+            .params
+            .iter()
+            .filter_map(|(name, text)| Some((name.clone(), self.template(&format!("authorize.params.{name}"), text)?)));
         let params = params.collect();
         let pkce = self.needed("authorize.pkce", shape.pkce);
         let scopes = &shape.scopes;
@@ -169,7 +174,12 @@ impl Convert {
         self.read(at, Template::parse(text).map_err(|error: TemplateError| error.to_string()))
     }
 
-    fn refresh(&mut self, file: &FileShape, token: &crate::domain::provider::RequestSpec, response: &ResponseSpec) -> Option<RefreshSpec> {
+    fn refresh(
+        &mut self,
+        file: &FileShape,
+        token: &crate::domain::provider::RequestSpec,
+        response: &ResponseSpec,
+    ) -> Option<RefreshSpec> {
         let shape = &file.refresh;
         let class = self.needed("refresh.class", shape.class);
         let grace = self.duration("refresh.grace", shape.grace.as_deref());
@@ -235,10 +245,11 @@ impl Convert {
 
     pub(super) fn response(&mut self, at: &str, shape: &ResponseShape, under: Option<&ResponseSpec>) -> Option<ResponseSpec> {
         let sets = self.sets(at, shape, under)?;
-        let mut place = |name: &str, given: &Option<Pointers>, under: Option<&Vec<Pointer>>, default: &[&str]| match (given, under) {
-            (None, Some(under)) => under.clone(),
-            (given, _) => self.pointers(&format!("{at}.{name}"), given.as_ref(), default),
-        };
+        let mut place =
+            |name: &str, given: &Option<Pointers>, under: Option<&Vec<Pointer>>, default: &[&str]| match (given, under) {
+                (None, Some(under)) => under.clone(),
+                (given, _) => self.pointers(&format!("{at}.{name}"), given.as_ref(), default),
+            };
         let old = under.map(|under| &under.fields);
         let fields = TokenFields {
             access_token: place("access_token", &shape.access_token, old.map(|old| &old.access_token), &["/access_token"]),
@@ -252,7 +263,12 @@ impl Convert {
                 old.map(|old| &old.refresh_expires_in),
                 &["/refresh_token_expires_in", "/refresh_expires_in"],
             ),
-            refresh_expires_at: place("refresh_expires_at", &shape.refresh_expires_at, old.map(|old| &old.refresh_expires_at), &["/refresh_token_expires_at"]),
+            refresh_expires_at: place(
+                "refresh_expires_at",
+                &shape.refresh_expires_at,
+                old.map(|old| &old.refresh_expires_at),
+                &["/refresh_token_expires_at"],
+            ),
             scope: place("scope", &shape.scope, old.map(|old| &old.scope), &["/scope"]),
         };
         let subject = place("subject", &shape.subject, under.map(|under| &under.subject), &["id_token:/sub"]);
@@ -382,7 +398,11 @@ impl Convert {
                 _ => return None,
             };
             // Three thousand years are enough for everybody.
-            number.parse::<u64>().ok().filter(|number| (1..=1_000_000).contains(number)).map(|number| Duration::from_secs(number * unit))
+            number
+                .parse::<u64>()
+                .ok()
+                .filter(|number| (1..=1_000_000).contains(number))
+                .map(|number| Duration::from_secs(number * unit))
         };
         let duration = read();
         if duration.is_none() {

@@ -36,7 +36,9 @@ pub(super) fn line_of(text: &str, at: &str) -> Option<usize> {
     for part in at.split('.').filter(|part| !part.is_empty()) {
         let next = match (table, value.map(Spanned::get_ref)) {
             (Some(table), _) => table.iter().find(|(key, _)| key.get_ref() == part).map(|(key, value)| (key.span().start, value)),
-            (None, Some(DeValue::Array(items))) => part.parse().ok().and_then(|at: usize| items.get(at)).map(|item| (item.span().start, item)),
+            (None, Some(DeValue::Array(items))) => {
+                part.parse().ok().and_then(|at: usize| items.get(at)).map(|item| (item.span().start, item))
+            }
             _ => None,
         };
         let Some((start, inner)) = next else { break };
@@ -75,7 +77,16 @@ mod tests {
     #[test]
     fn a_path_of_keys_has_a_line() {
         let text = "a = 1\n[b]\nc = { d = 2 }\n\n[[e]]\nf = 1\n[[e]]\nf = 2\n";
-        for (at, line) in [("a", Some(1)), ("b", Some(2)), ("b.c.d", Some(3)), ("b.c.x", Some(3)), ("e.0.f", Some(6)), ("e.1.f", Some(8)), ("z", None), ("", None)] {
+        for (at, line) in [
+            ("a", Some(1)),
+            ("b", Some(2)),
+            ("b.c.d", Some(3)),
+            ("b.c.x", Some(3)),
+            ("e.0.f", Some(6)),
+            ("e.1.f", Some(8)),
+            ("z", None),
+            ("", None),
+        ] {
             assert_eq!(line_of(text, at), line, "{at}");
         }
     }

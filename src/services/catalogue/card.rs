@@ -129,7 +129,12 @@ impl From<&Provider> for ProviderCard {
     fn from(provider: &Provider) -> Self {
         let spec = provider.spec();
         let params = spec.params.values().filter(|param| param.needed_by != NeededBy::Deployment);
-        let kept = spec.response.keep.keys().chain(&spec.callback.keep).chain(spec.after_connect.iter().flat_map(|step| step.keep.keys()));
+        let kept = spec
+            .response
+            .keep
+            .keys()
+            .chain(&spec.callback.keep)
+            .chain(spec.after_connect.iter().flat_map(|step| step.keep.keys()));
         let mut metadata: Vec<String> = kept.cloned().collect();
         metadata.sort();
         metadata.dedup();

@@ -52,7 +52,8 @@ fn gather(files: impl Iterator<Item = (String, String, std::io::Result<Vec<u8>>)
 
 fn source(file: &str, name: &str, content: std::io::Result<Vec<u8>>) -> Result<(ProviderId, Source), FileError> {
     let fault = |message: String| FileError { file: file.to_owned(), line: None, at: String::new(), message };
-    let id = ProviderId::parse(name.trim_end_matches(".toml")).map_err(|refusal| fault(format!("its name is not an id: {}", refusal.detail)))?;
+    let id = ProviderId::parse(name.trim_end_matches(".toml"))
+        .map_err(|refusal| fault(format!("its name is not an id: {}", refusal.detail)))?;
     let bytes = content.map_err(|cause| unreadable(file, &cause))?;
     if bytes.len() > FILE_MAX {
         return Err(fault(format!("is longer than {FILE_MAX} bytes")));

@@ -37,7 +37,9 @@ pub struct ProviderView {
 /// The catalogue.
 #[utoipa::path(get, path = "/providers", tag = "catalogue", security((), ("api_key" = [])), responses((status = 200, body = ProviderList)))]
 pub async fn list(state: Shared, _caller: Option<Caller>, _nothing: Nothing) -> Result<Answer, Refusal> {
-    Answer::ok(&ProviderList { providers: state.catalogue.list().map(|provider| ProviderSummary::from(provider.as_ref())).collect() })
+    Answer::ok(&ProviderList {
+        providers: state.catalogue.list().map(|provider| ProviderSummary::from(provider.as_ref())).collect(),
+    })
 }
 
 /// What one provider needs, and how its tokens live.
