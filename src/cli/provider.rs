@@ -206,7 +206,7 @@ fn refresh(card: &ProviderCard) -> String {
 
 fn spoken(seconds: u64) -> String {
     let units = [(86_400, "d"), (3_600, "h"), (60, "min")];
-    let unit = units.iter().find(|(size, _)| seconds >= *size && seconds % size == 0);
+    let unit = units.iter().find(|(size, _)| seconds >= *size && seconds.is_multiple_of(*size));
     unit.map_or(format!("{seconds} s"), |(size, name)| format!("{} {name}", seconds / size))
 }
 
@@ -288,5 +288,71 @@ mod tests {
         assert_eq!(outcome, Outcome::Faulty);
         assert!(said.contains("an `authorize` test with its `url` is missing"), "{said}");
         assert!(!said.contains("token.url"), "{said}");
+    }
+
+    /// CONTRIBUTING.md shows a file and what `check` says of it; both are true.
+    #[test]
+    fn the_walk_in_contributing_works_as_written() {
+        let page = include_str!("../../CONTRIBUTING.md");
+        let file: Vec<&str> = page.split("```toml\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
+        assert_eq!(file.len(), 2);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("acme.toml");
+        let checked = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let said = run(|out| check(&path, out)).1;
+            said.replace(&path.display().to_string(), "providers/acme.toml")
+        };
+        let good = file.join("\n");
+        assert!(page.contains(&format!("```\n{}```", checked(&good))), "{}", checked(&good));
+        let slip = checked(&good.replacen("client_auth", "client_autth", 1));
+        let shown = slip.split(", url").next().unwrap();
+        assert!(page.contains(shown), "{slip}");
+        let missing = checked(&good.replacen("client_auth = \"basic\"", "", 1));
+        let shown = missing.split("Q0xJ").next().unwrap();
+        assert!(page.contains(shown), "{missing}");
+    }
+
+    /// docs/provider-file.md names every key that a file may have.
+    #[test]
+    fn the_reference_names_every_key() {
+        let page = include_str!("../../docs/provider-file.md");
+        let blocks = [
+            "",
+            "authorize.",
+            "authorize.scopes.",
+            "callback.",
+            "token.",
+            "response.",
+            "refresh.",
+            "revoke.",
+            "errors.",
+            "use.",
+            "redirect.",
+            "params.p.",
+        ];
+        let asked = blocks
+            .iter()
+            .map(|block| format!("{block}zzzz = 1\n"))
+            .chain(["after_connect", "test"].map(|list| format!("[[{list}]]\nzzzz = 1\n")));
+        let mut keys = 0;
+        for text in asked.chain([
+            "[[test]]\nstep = \"refresh\"\nexpect.zzzz = 1\n".to_owned(),
+            "[[test]]\nstep = \"refresh\"\nrequest.zzzz = 1\n".to_owned(),
+            "[[errors.when]]\nzzzz = 1\n".to_owned(),
+        ]) {
+            let id = ProviderId::parse("a").unwrap();
+            let shelf = Shelf::from([(id.clone(), provider_file::Source { file: "a.toml".to_owned(), text: text.clone() })]);
+            let said = provider_file::parse(&id, &shelf).unwrap_err().first().unwrap().message.clone();
+            let known = said.split_once("Known here: ").unwrap_or_else(|| panic!("{text}: {said}")).1;
+            for key in known.split(", ") {
+                let named = [format!("`{key}`"), format!("[{key}]"), format!("[{key}."), format!("[[{key}]]")]
+                    .iter()
+                    .any(|form| page.contains(form.as_str()));
+                assert!(named, "`{key}` is not in docs/provider-file.md ({})", text.lines().next().unwrap());
+                keys += 1;
+            }
+        }
+        assert!(keys > 100, "{keys}");
     }
 }

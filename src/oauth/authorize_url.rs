@@ -83,3 +83,105 @@ fn named(spec: &AuthorizeSpec, standard: &[(&str, &str)]) -> Vec<(String, String
     let wanted = standard.iter().filter(|(name, _)| !spec.drop.iter().any(|dropped| dropped == name));
     wanted.map(|(name, value)| (spec.rename.get(*name).map_or(*name, String::as_str).to_owned(), (*value).to_owned())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::oauth::provider_file::testing::acme;
+
+    fn pairs(changes: &str, scopes: &[&str], challenge: Option<&str>) -> Result<BTreeMap<String, String>, BuildError> {
+        let scopes: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        let (provider, params) = (acme(changes), BTreeMap::new());
+        let url = build(&AuthorizeInput {
+            provider: &provider,
+            client_id: "c&d",
+            redirect_uri: "https://broker.example/cb?x=1",
+            scopes: &scopes,
+            state: "s",
+            pkce_challenge: challenge,
+            nonce: None,
+            params: &params,
+        })?;
+        assert_eq!(url.as_str().split('?').next(), Some("https://acme.example/authorize"));
+        let found: Vec<_> = url.query_pairs().into_owned().collect();
+        let distinct: BTreeMap<_, _> = found.iter().cloned().collect();
+        assert_eq!(found.len(), distinct.len(), "a param twice");
+        Ok(distinct)
+    }
+
+    fn get(pairs: &BTreeMap<String, String>, name: &str) -> String {
+        pairs.get(name).cloned().unwrap_or_else(|| "(none)".to_owned())
+    }
+
+    #[test]
+    fn pkce_is_as_the_file_says() {
+        for (pkce, challenge, method) in [
+            ("required", Some("x"), "S256"),
+            ("optional", Some("x"), "S256"),
+            ("plain", Some("x"), "plain"),
+            ("optional", None, "(none)"),
+            ("off", Some("x"), "(none)"),
+        ] {
+            let found = pairs(&format!("authorize.pkce = \"{pkce}\""), &[], challenge).unwrap();
+            assert_eq!(get(&found, "code_challenge_method"), method, "{pkce}");
+            assert_eq!(get(&found, "code_challenge"), if method == "(none)" { "(none)" } else { "x" });
+        }
+        for pkce in ["required", "plain"] {
+            assert_eq!(pairs(&format!("authorize.pkce = \"{pkce}\""), &[], None), Err(BuildError::MissingPkce));
+        }
+    }
+
+    #[test]
+    fn scopes_are_joined_sorted_into_lists_and_never_doubled() {
+        let changes =
+            "authorize.scopes = { separator = \",\", default = [\"d\"], always = [\"off\"], lists = { user_scope = \"user/\" } }";
+        let asked = |scopes: &[&str]| {
+            let found = pairs(changes, scopes, None).unwrap();
+            (get(&found, "scope"), get(&found, "user_scope"))
+        };
+        assert_eq!(asked(&[]), ("d,off".to_owned(), "(none)".to_owned()));
+        assert_eq!(asked(&["a", "off", "a", "user/b", "user/c"]), ("a,off".to_owned(), "b,c".to_owned()));
+        let none = pairs("authorize.scopes = \"none\"", &["a"], None).unwrap();
+        assert_eq!(get(&none, "scope"), "(none)");
+        assert_eq!(get(&pairs("", &[], None).unwrap(), "scope"), "(none)");
+    }
+
+    #[test]
+    fn names_can_be_renamed_dropped_and_overridden() {
+        let changes = "authorize = { rename = { client_id = \"client_key\" }, drop = [\"response_type\"], params = { redirect_uri = \"{redirect_uri}#x\", id = \"{client_id}\", none = \"\" } }";
+        let found = pairs(changes, &[], None).unwrap();
+        assert_eq!(get(&found, "client_key"), "c&d");
+        assert_eq!(get(&found, "id"), "c&d");
+        assert_eq!(get(&found, "redirect_uri"), "https://broker.example/cb?x=1#x");
+        for name in ["client_id", "response_type", "none"] {
+            assert_eq!(get(&found, name), "(none)");
+        }
+    }
+
+    static SHOPS: LazyLock<Provider> = LazyLock::new(|| {
+        let shop = "params.shop = { title = \"S\", kind = \"subdomain\", needed_by = \"link\", example = \"x\" }";
+        let path = "params.path = { title = \"P\", kind = \"text\", needed_by = \"link\", example = \"x\" }";
+        acme(&format!("{shop}\n{path}\nauthorize.url = \"https://{{shop}}.acme.example/a/{{path}}/b\""))
+    });
+
+    proptest! {
+        /// Whatever tenants and links hand in, the browser goes to the host and path of the file.
+        #[test]
+        fn no_value_leaves_its_place(shop in "\\PC{0,30}", state in "\\PC{0,30}", scope in "\\PC{0,30}") {
+            let params = BTreeMap::from([("shop".to_owned(), shop.clone()), ("path".to_owned(), state.clone())]);
+            let input = AuthorizeInput { provider: &SHOPS, client_id: &state, redirect_uri: "https://broker.example/cb", scopes: std::slice::from_ref(&scope), state: &state, pkce_challenge: None, nonce: None, params: &params };
+            if let Ok(url) = build(&input) {
+                prop_assert!(url.host_str().unwrap().ends_with(".acme.example"));
+                prop_assert_eq!(url.path_segments().unwrap().count(), 3);
+                prop_assert_eq!(url.scheme(), "https");
+                prop_assert!(url.fragment().is_none() && url.username().is_empty());
+                let found: BTreeMap<_, _> = url.query_pairs().into_owned().collect();
+                prop_assert_eq!(found.get("state").cloned().unwrap_or_default(), state);
+            }
+        }
+    }
+}

@@ -134,3 +134,107 @@ fn kept(spec: &CallbackSpec, pairs: &[(String, String)]) -> Result<BTreeMap<Stri
     }
     Ok(kept)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::secret::ExposeSecret;
+    use crate::oauth::provider_file::testing::acme;
+
+    fn judge(provider: &Provider, query: &str) -> Result<ValidCallback, CallbackError> {
+        validate(provider, &url::form_urlencoded::parse(query.as_bytes()).into_owned().collect::<Vec<_>>())
+    }
+
+    fn refused(changes: &str, query: &str) -> CallbackError {
+        judge(&acme(changes), query).unwrap_err()
+    }
+
+    #[test]
+    fn a_code_is_held_with_what_the_file_keeps() {
+        let provider = acme("callback = { code = \"auth_code\", keep = [\"realm\", \"absent\"] }");
+        let callback = judge(&provider, "auth_code=c%20d&realm=r%2F1&state=s&other=o").unwrap();
+        assert_eq!(callback.code().expose_secret(), "c d");
+        assert_eq!(callback.kept(), &BTreeMap::from([("realm".to_owned(), "r/1".to_owned())]));
+        assert!(!format!("{callback:?}").contains("c d"));
+        assert_eq!(judge(&provider, "code=c").unwrap_err(), CallbackError::Malformed("there is no code"));
+    }
+
+    #[test]
+    fn what_decides_may_be_there_once() {
+        let changes = "callback.keep = [\"realm\"]";
+        for name in ["code", "state", "iss", "error", "realm"] {
+            let query = format!("code=c&state=s&realm=r&iss=i&{name}=x&{name}=x");
+            assert_eq!(refused(changes, &query), CallbackError::Malformed("a param is there twice"), "{name}");
+        }
+        assert!(judge(&acme(""), "code=c&x=1&x=2").is_ok());
+    }
+
+    #[test]
+    fn the_code_is_bounded() {
+        let provider = acme("");
+        let code = |len: usize| judge(&provider, &format!("code={}", "c".repeat(len)));
+        assert!(code(CODE_MAX - 1).is_ok() && code(CODE_MAX).is_ok() && code(CODE_MAX + 1).is_err() && code(0).is_err());
+        assert!(judge(&provider, "state=s").is_err() && judge(&provider, "code=a%0Ab").is_err());
+        let many: String = (0..PAIRS_MAX).map(|n| format!("&p{n}=1")).collect();
+        assert!(judge(&provider, &format!("code=c{many}")).is_err());
+        assert!(judge(&provider, many.trim_start_matches('&')).unwrap_err() == CallbackError::Malformed("there is no code"));
+    }
+
+    #[test]
+    fn kept_values_are_bounded() {
+        let provider = acme("callback.keep = [\"realm\"]");
+        let kept = |value: String| judge(&provider, &format!("code=c&realm={value}"));
+        assert!(
+            kept("r".repeat(KEPT_MAX)).is_ok() && kept("r".repeat(KEPT_MAX + 1)).is_err() && kept("a%00".to_owned()).is_err()
+        );
+    }
+
+    #[test]
+    fn a_refusal_is_named_only_by_a_plain_code() {
+        for word in ["access_denied", "user_cancelled_login", "ACCESS_DENIED"] {
+            assert_eq!(refused("", &format!("error={word}&error_description=No&state=s")), CallbackError::Denied);
+        }
+        assert_eq!(refused("", "error=invalid_scope"), CallbackError::ProviderError("invalid_scope".to_owned()));
+        for odd in ["%3Cscript%3E", "a+b", "%0d%0aSet-Cookie:x", &"x".repeat(65)] {
+            assert_eq!(refused("", &format!("error={odd}")), CallbackError::ProviderError("unreadable_error".to_owned()));
+        }
+        // An error wins over a code: nothing is exchanged that the provider calls a failure.
+        assert_eq!(refused("", "code=c&error=access_denied"), CallbackError::Denied);
+        assert!(judge(&acme(""), "code=c&error=").is_ok());
+    }
+
+    #[test]
+    fn the_issuer_is_compared_where_the_file_names_one() {
+        let changes = "callback.issuer = \"https://acme.example\"";
+        assert!(judge(&acme(changes), "code=c&iss=https%3A%2F%2Facme.example").is_ok());
+        for query in [
+            "code=c",
+            "code=c&iss=",
+            "code=c&iss=https%3A%2F%2Facme.example%2F",
+            "code=c&iss=HTTPS%3A%2F%2Facme.example",
+            "error=access_denied&iss=https%3A%2F%2Fevil.example",
+        ] {
+            assert_eq!(refused(changes, query), CallbackError::WrongIssuer, "{query}");
+        }
+        assert!(judge(&acme(""), "code=c&iss=whatever").is_ok());
+    }
+
+    static PROVIDERS: LazyLock<[Provider; 2]> =
+        LazyLock::new(|| [acme(""), acme("callback = { keep = [\"realm\"], issuer = \"https://acme.example\" }")]);
+
+    proptest! {
+        #[test]
+        fn no_callback_makes_it_panic(pairs in prop::collection::vec(("(code|state|iss|error|realm|\\PC{0,8})", "\\PC{0,40}"), 0..8)) {
+            for provider in PROVIDERS.iter() {
+                if let Ok(callback) = validate(provider, &pairs) {
+                    prop_assert!(pairs.iter().filter(|(name, _)| name == "code").count() == 1);
+                    prop_assert!(!callback.code().expose_secret().is_empty());
+                }
+            }
+        }
+    }
+}

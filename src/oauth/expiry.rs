@@ -22,7 +22,7 @@ pub(super) fn ends(spec: &ExpirySpec, life: Option<&Value>, end: Option<&Value>,
     if zero && spec.zero_means_never {
         return None;
     }
-    let told = life.and_then(|life| from_life(spec.unit, life, started)).or_else(|| end.and_then(|end| from_end(end)));
+    let told = life.and_then(|life| from_life(spec.unit, life, started)).or_else(|| end.and_then(from_end));
     match told {
         Some(Told::At(end)) => Some(end),
         Some(Told::Never) => None,

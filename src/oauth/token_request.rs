@@ -119,3 +119,195 @@ pub fn after_connect<'a>(
     }
     Ok(lookups)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oauth::provider_file::testing::acme;
+
+    struct Tenant {
+        secret: Option<SecretString>,
+        id: &'static str,
+        params: BTreeMap<String, String>,
+    }
+
+    fn tenant(params: &[(&str, &str)]) -> Tenant {
+        let params = params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Tenant { secret: Some("s:e c/r%t+é".into()), id: "my client", params }
+    }
+
+    fn try_exchange(changes: &str, tenant: &Tenant, kept: &[(&str, &str)]) -> Result<HttpCall, BuildError> {
+        let kept = kept.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let flow = Authorization {
+            code: &"c&d=".into(),
+            kept: &kept,
+            redirect_uri: "https://broker.example/cb",
+            verifier: Some(&"v".into()),
+        };
+        let client = Client {
+            client_id: tenant.id,
+            client_secret: tenant.secret.as_ref(),
+            params: &tenant.params,
+            secret_params: &BTreeMap::new(),
+        };
+        exchange(&acme(changes), &client, &flow)
+    }
+
+    fn tokens(refresh: Option<&str>) -> Tokens {
+        Tokens {
+            access: "at".into(),
+            refresh: refresh.map(Into::into),
+            token_type: "Bearer".to_owned(),
+            obtained_at: Timestamp::UNIX_EPOCH,
+            expires_at: None,
+            refresh_expires_at: None,
+            scopes: vec!["a".to_owned(), "b".to_owned()],
+            from_generation: 0,
+            received_by: "n".to_owned(),
+        }
+    }
+
+    fn form(call: &HttpCall) -> BTreeMap<String, String> {
+        url::form_urlencoded::parse(&call.body).into_owned().collect()
+    }
+
+    fn header<'a>(call: &'a HttpCall, name: &str) -> Option<&'a str> {
+        call.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    #[test]
+    fn the_client_proves_itself_as_the_file_says() {
+        let post = try_exchange("", &tenant(&[]), &[]).unwrap();
+        assert_eq!(form(&post)["client_secret"], "s:e c/r%t+é");
+        assert_eq!((form(&post)["client_id"].as_str(), header(&post, "authorization")), ("my client", None));
+        // RFC 6749 2.3.1: each half form-encoded, then Base64 of "my+client:s%3Ae+c%2Fr%25t%2B%C3%A9".
+        let basic = try_exchange("token.client_auth = \"basic\"", &tenant(&[]), &[]).unwrap();
+        assert_eq!(header(&basic, "authorization"), Some("Basic bXkrY2xpZW50OnMlM0FlK2MlMkZyJTI1dCUyQiVDMyVBOQ=="));
+        assert!(!form(&basic).contains_key("client_id") && !form(&basic).contains_key("client_secret"));
+        let raw =
+            try_exchange("token = { client_auth = \"basic\", basic = \"raw\", client_id_in_body = true }", &tenant(&[]), &[])
+                .unwrap();
+        assert_eq!(header(&raw, "authorization"), Some("Basic bXkgY2xpZW50OnM6ZSBjL3IldCvDqQ=="));
+        assert_eq!(form(&raw)["client_id"], "my client");
+        let none = try_exchange("token.client_auth = \"none\"", &tenant(&[]), &[]).unwrap();
+        assert!(form(&none).contains_key("client_id") && !form(&none).contains_key("client_secret"));
+        let off = try_exchange("token.client_auth = \"off\"", &tenant(&[]), &[]).unwrap();
+        assert!(!form(&off).contains_key("client_id"));
+        let colon = Tenant { id: "a:b", ..tenant(&[]) };
+        assert!(try_exchange("token = { client_auth = \"basic\", basic = \"raw\" }", &colon, &[]).is_err());
+    }
+
+    #[test]
+    fn a_missing_secret_is_an_error_unless_the_client_may_be_public() {
+        let public = Tenant { secret: None, ..tenant(&[]) };
+        assert_eq!(try_exchange("", &public, &[]), Err(BuildError::MissingClientSecret));
+        for auth in ["post", "basic"] {
+            let call =
+                try_exchange(&format!("token = {{ client_auth = \"{auth}\", client_secret = \"optional\" }}"), &public, &[])
+                    .unwrap();
+            assert_eq!((form(&call)["client_id"].as_str(), header(&call, "authorization")), ("my client", None));
+        }
+    }
+
+    #[test]
+    fn params_stand_where_the_provider_wants_them() {
+        let changes = "token = { body = \"json\", params = { n = 5, b = true, t = \"{client_id}!\", code = \"<{code}>\" }, rename = { client_id = \"app_id\" }, drop = [\"grant_type\"] }\nrefresh.params = {}";
+        let json: serde_json::Value = serde_json::from_slice(&try_exchange(changes, &tenant(&[]), &[]).unwrap().body).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({"code": "<c&d=>", "redirect_uri": "https://broker.example/cb", "code_verifier": "v", "app_id": "my client",
+                "client_secret": "s:e c/r%t+é", "n": 5, "b": true, "t": "my client!"})
+        );
+        let query = try_exchange(
+            "token = { method = \"get\", body = \"query\", url = \"https://acme.example/token?v=1\" }",
+            &tenant(&[]),
+            &[],
+        )
+        .unwrap();
+        assert!(query.body.is_empty() && header(&query, "content-type").is_none());
+        let pairs: BTreeMap<_, _> = query.url.query_pairs().into_owned().collect();
+        assert_eq!((pairs["v"].as_str(), pairs["code"].as_str()), ("1", "c&d="));
+        let form_call = try_exchange("", &tenant(&[]), &[]).unwrap();
+        assert_eq!((form(&form_call)["code"].as_str(), form_call.url.query()), ("c&d=", None));
+    }
+
+    #[test]
+    fn what_the_callback_brought_can_be_sent_on() {
+        let changes = "callback.keep = [\"realm\"]\ntoken.params = { realm = \"{callback.realm}\" }\nrefresh.params = {}";
+        assert_eq!(form(&try_exchange(changes, &tenant(&[]), &[("realm", "r1")]).unwrap())["realm"], "r1");
+        assert!(!form(&try_exchange(changes, &tenant(&[]), &[]).unwrap()).contains_key("realm"));
+    }
+
+    #[test]
+    fn settings_are_checked_again_and_cannot_begin_a_header() {
+        let changes = "params.key = { title = \"K\", kind = \"text\", needed_by = \"integration\", example = \"x\" }\ntoken.headers = { X-Key = \"k {key}\" }";
+        assert_eq!(header(&try_exchange(changes, &tenant(&[("key", "v")]), &[]).unwrap(), "x-key"), Some("k v"));
+        assert_eq!(try_exchange(changes, &tenant(&[("key", "v\r\nX: y")]), &[]), Err(BuildError::BadParam("key".to_owned())));
+        assert_eq!(try_exchange(changes, &tenant(&[("key", "é\u{2028}")]), &[]), Err(BuildError::BadHeader("x-key".to_owned())));
+        assert_eq!(try_exchange(changes, &tenant(&[]), &[]), Err(BuildError::MissingParam("key".to_owned())));
+    }
+
+    #[test]
+    fn an_option_stands_for_its_value() {
+        let changes = "params.region = { title = \"R\", kind = \"enum\", needed_by = \"link\", default = \"us\", options = { us = \"api.acme.example\", eu = \"api.eu.acme.example\" } }\ntoken.url = \"https://{region}/token\"";
+        assert_eq!(try_exchange(changes, &tenant(&[]), &[]).unwrap().url.as_str(), "https://api.acme.example/token");
+        assert_eq!(
+            try_exchange(changes, &tenant(&[("region", "eu")]), &[]).unwrap().url.as_str(),
+            "https://api.eu.acme.example/token"
+        );
+        assert_eq!(
+            try_exchange(changes, &tenant(&[("region", "evil.example")]), &[]),
+            Err(BuildError::BadParam("region".to_owned()))
+        );
+    }
+
+    #[test]
+    fn a_refresh_is_the_exchange_with_its_own_words() {
+        let tenant = tenant(&[]);
+        let client = Client {
+            client_id: tenant.id,
+            client_secret: tenant.secret.as_ref(),
+            params: &tenant.params,
+            secret_params: &BTreeMap::new(),
+        };
+        let set = TokenSetName::default_set();
+        let inherited = refresh(&acme("token.headers = { X-A = \"1\" }"), &client, &set, &tokens(Some("rt"))).unwrap();
+        assert_eq!(
+            (form(&inherited)["grant_type"].as_str(), form(&inherited)["refresh_token"].as_str()),
+            ("refresh_token", "rt")
+        );
+        assert_eq!(header(&inherited, "x-a"), Some("1"));
+        let changes = "refresh = { url = \"https://acme.example/refresh\", body = \"json\", client_auth = \"basic\", params = { scope = \"{scope}\", old = \"{access_token}\" } }";
+        let own = refresh(&acme(changes), &client, &set, &tokens(Some("rt"))).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&own.body).unwrap();
+        assert_eq!(json, serde_json::json!({"grant_type": "refresh_token", "refresh_token": "rt", "scope": "a b", "old": "at"}));
+        assert_eq!(own.url.path(), "/refresh");
+        assert_eq!(refresh(&acme(""), &client, &set, &tokens(None)), Err(BuildError::NoRefreshToken));
+        assert_eq!(
+            refresh(&acme("refresh.class = \"none\""), &client, &set, &tokens(Some("rt"))),
+            Err(BuildError::NotRefreshable)
+        );
+    }
+
+    #[test]
+    fn a_revocation_takes_the_token_that_there_is() {
+        let tenant = tenant(&[]);
+        let client = Client {
+            client_id: tenant.id,
+            client_secret: tenant.secret.as_ref(),
+            params: &tenant.params,
+            secret_params: &BTreeMap::new(),
+        };
+        assert_eq!(revoke(&acme(""), &client, &tokens(Some("rt"))).unwrap(), None);
+        let provider = acme("revoke = { url = \"https://acme.example/revoke\", hint = true }");
+        let of = |refresh| form(&revoke(&provider, &client, &tokens(refresh)).unwrap().unwrap());
+        assert_eq!((of(Some("rt"))["token"].as_str(), of(Some("rt"))["token_type_hint"].as_str()), ("rt", "refresh_token"));
+        assert_eq!((of(None)["token"].as_str(), of(None)["token_type_hint"].as_str()), ("at", "access_token"));
+        assert!(!of(None).contains_key("grant_type"));
+        let bearer = acme(
+            "revoke = { url = \"https://acme.example/revoke\", client_auth = \"off\", token = \"access_token\", drop = [\"token\"], headers = { Authorization = \"Bearer {token}\" } }",
+        );
+        let call = revoke(&bearer, &client, &tokens(Some("rt"))).unwrap().unwrap();
+        assert_eq!((header(&call, "authorization"), call.body.len()), (Some("Bearer at"), 0));
+    }
+}

@@ -8,7 +8,8 @@ use crate::domain::provider::request::{BasicEncoding, BodyKind, ClientAuth, Para
 use crate::domain::provider::template::{Template, UrlTemplate};
 
 use super::convert::Convert;
-use super::shape::{BasicShape, BodyShape, ClassShape, ClientAuthShape, FileShape, MethodShape, RequestShape, Scalar};
+use super::shape::{FileShape, Scalar};
+use super::shape_request::{BasicShape, BodyShape, ClassShape, ClientAuthShape, MethodShape, RequestShape};
 use super::vector::{Step, VectorShape};
 
 impl Convert {

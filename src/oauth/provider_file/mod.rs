@@ -3,8 +3,12 @@
 
 mod convert;
 mod convert_request;
+mod convert_response;
 mod locate;
 mod shape;
+mod shape_request;
+#[cfg(test)]
+pub(crate) mod testing;
 mod vector;
 
 use std::collections::BTreeMap;
@@ -110,6 +114,161 @@ fn merge(over: &mut Table, under: Table) {
             (None, value) => {
                 over.insert(key, value);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::testing::try_acme;
+    use super::*;
+
+    /// Changes that break a rule, and what the author is told.
+    const BROKEN: &[(&str, &str)] = &[
+        ("authorize.url = \"http://acme.example/\"", "authorize.url: must begin with https://"),
+        ("token.url = \"https://{x}.acme.example/\"", "`{x}` stands in the host"),
+        ("token.url = \"https://acme.example/{x}\"", "`{x}` is not declared for this place"),
+        ("token.url = \"https://acme.example/{code}\"", "`{code}` is not declared for this place"),
+        ("token.url = \"https://acme.example/{client_secret}\"", "`{client_secret}` is not declared"),
+        ("token.headers = { Host = \"x\" }", "token.headers.Host: is not a header that a file may set"),
+        ("token.headers = { Cookie = \"x\" }", "is not a header that a file may set"),
+        ("token.headers = { \"X:Y\" = \"x\" }", "is not a header that a file may set"),
+        ("token.params = { a = \"{refresh_token}\" }", "token.params.a: `{refresh_token}` is not declared"),
+        ("token.params = { a = \"{callback.realm}\" }", "`{callback.realm}` is not declared"),
+        ("refresh.params = { a = \"{code}\" }", "refresh.params.a: `{code}` is not declared"),
+        ("authorize.params = { a = \"{client_secret}\" }", "authorize.params.a: `{client_secret}` is not declared"),
+        ("authorize.drop = [\"state\"]", "authorize.drop: drops `state`"),
+        ("authorize.scopes = { default = [\"a b\"] }", "holds the separator"),
+        ("authorize.scopes = { separator = \"\" }", "authorize.scopes.separator: must have"),
+        ("refresh.class = \"rotate_grace\"", "refresh.grace: must be there"),
+        ("refresh.grace = \"10m\"", "refresh.grace: must be there for the class"),
+        ("refresh.max_age = \"10 days\"", "refresh.max_age: must be a whole number"),
+        ("refresh.max_age = \"0d\"", "refresh.max_age: must be a whole number"),
+        ("refresh.max_age = \"1000001d\"", "refresh.max_age: must be a whole number"),
+        ("refresh.max_age = \"5é\"", "refresh.max_age: must be a whole number"),
+        ("response.keep = { a = \"/access_token\" }", "response.keep.a: would keep a token"),
+        ("response.keep = { a = \"\" }", "response.keep.a: would keep a token"),
+        ("response.keep = { a = \"b\" }", "is not a JSON pointer"),
+        ("response.sets = { \"NO\" = \"\" }", "response.sets.NO"),
+        ("response = { at = \"/a\", sets = { b = \"\" } }", "response.at: says where the one set is"),
+        ("refresh.response.sets = { other = \"\" }", "refresh.response.sets.other: is not a token set"),
+        ("errors.dead_grant = [{}]", "errors.dead_grant.0: is empty"),
+        ("errors.dead_grant = [{ equals = 1 }]", "has no `pointer`"),
+        ("errors.dead_grant = [{ pointer = \"/a\", equals = 1, contains = \"x\" }]", "both `equals` and `contains`"),
+        ("params.p = { title = \"P\", kind = \"text\", needed_by = \"link\" }", "params.p: needs an `example`"),
+        (
+            "params.code = { title = \"P\", kind = \"text\", needed_by = \"link\", example = \"x\" }",
+            "params.code: is a name that the engine uses",
+        ),
+        (
+            "params.p = { title = \"P\", kind = \"text\", needed_by = \"link\", example = \"x\", secret = true }",
+            "params.p: is secret",
+        ),
+        (
+            "params.p = { title = \"P\", kind = \"guid\", needed_by = \"link\", example = \"x\" }",
+            "params.p.example: must be a GUID",
+        ),
+        (
+            "params.p = { title = \"P\", kind = \"text\", pattern = \"[\", needed_by = \"link\", example = \"x\" }",
+            "params.p.pattern",
+        ),
+        ("params.p = { title = \"P\", kind = \"enum\", needed_by = \"link\" }", "params.p: needs `options`"),
+        ("params.p = { title = \"P\", kind = \"enum\", options = [\"a/b\"], needed_by = \"link\" }", "params.p.options"),
+        ("docs = \"http://acme.example\"", "docs: must be an https link"),
+        ("categories = []", "categories: must name"),
+        ("name = \"\"", "name: must be 1 to"),
+        ("checked = 2026-01-02T03:04:05Z", "checked: must be a date"),
+        ("test = []", "an `authorize` test with its `url` is missing"),
+        ("revoke.param = \"t\"", "revoke.url: is missing"),
+        (
+            "after_connect = [{ name = \"n\", url = \"https://acme.example/me\" }]",
+            "after_connect.0: looks something up and keeps nothing",
+        ),
+        (
+            "after_connect = [{ name = \"n\", url = \"https://acme.example/me\", subject = \"/id\", token_set = \"x\" }]",
+            "after_connect.0.token_set",
+        ),
+        ("use.base_url = \"{instance}\"", "use.base_url: `{instance}` is neither a param nor a kept value"),
+        ("token.method = \"get\"", "token.body: must be \"query\""),
+        ("callback.issuer = \"acme\"", "callback.issuer: must be an https URL"),
+    ];
+
+    #[test]
+    fn each_rule_is_held_and_tells_where() {
+        assert!(try_acme("").is_ok());
+        for (change, told) in BROKEN {
+            let faults = try_acme(change).expect_err(change);
+            assert!(faults.iter().any(|fault| fault.contains(told)), "{change}\n  should tell {told:?}, tells {faults:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_fault_is_let_through() {
+        for change in [
+            "params.p = { title = \"P\", kind = \"subdomain\", needed_by = \"link\", example = \"x\" }\ntoken.url = \"https://{p}.acme.example/{p}?{p}={p}\"",
+            "params.p = { title = \"P\", kind = \"origin\", needed_by = \"integration\", example = \"https://a.example\" }\ntoken.url = \"{p}/t\"",
+            "callback.keep = [\"realm\"]\ntoken.params = { a = \"{callback.realm}\" }\nrefresh.params = {}",
+            "refresh.class = \"none\"",
+            "response.keep = { a = \"/access_token_kind\", b = \"id_token:/sub\" }",
+        ] {
+            try_acme(change).unwrap();
+        }
+    }
+
+    fn shelf(files: &[(&str, &str)]) -> Shelf {
+        let source = |name: &str, text: &str| Source { file: format!("{name}.toml"), text: text.to_owned() };
+        files.iter().map(|(name, text)| (ProviderId::parse(name).unwrap(), source(name, text))).collect()
+    }
+
+    fn told(id: &str, files: &[(&str, &str)]) -> Vec<String> {
+        let id = ProviderId::parse(id).unwrap();
+        parse(&id, &shelf(files)).unwrap_err().iter().map(FileError::to_string).collect()
+    }
+
+    #[test]
+    fn a_family_is_merged_and_a_circle_is_found() {
+        let orphan = told("b", &[("b", "extends = \"a\"\n")]);
+        assert_eq!(orphan, ["b.toml:1: extends: there is no provider file a.toml"]);
+        let circle = told("a", &[("a", "extends = \"b\"\n"), ("b", "extends = \"a\"\n")]);
+        assert!(circle[0].contains("a circle"), "{circle:?}");
+        let parent = told("b", &[("a", "\n\nx = 1\n"), ("b", "extends = \"a\"\n")]);
+        assert!(parent[0].starts_with("a.toml:3: unknown key `x`"), "{parent:?}");
+        // Of the parent's own words nothing is inherited, of its blocks everything.
+        let child = told(
+            "b",
+            &[
+                ("a", "name = \"A\"\n[token]\nurl = \"https://a.example/\"\n"),
+                ("b", "extends = \"a\"\n[token]\nbody = \"json\"\n"),
+            ],
+        );
+        assert!(child.contains(&"b.toml: name: is missing".to_owned()), "{child:?}");
+        assert!(!child.iter().any(|fault| fault.contains("token.url")), "{child:?}");
+    }
+
+    #[test]
+    fn a_file_has_a_size() {
+        let long = format!("# {}\nx = 1", "x".repeat(FILE_MAX));
+        assert!(told("a", &[("a", &long)])[0].contains("is longer than"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_reader_panic(text in "\\PC{0,400}") {
+            _ = parse(&ProviderId::parse("a").unwrap(), &shelf(&[("a", &text)]));
+        }
+
+        /// Pieces of real keys and odd values in odd places.
+        #[test]
+        fn no_arrangement_of_keys_makes_the_reader_panic(
+            lines in prop::collection::vec((
+                "(authorize|token|response|refresh|revoke|callback|errors|params[.]p|use|after_connect)[.](url|params|headers|keep|sets|scopes|class|grace|at|code|when|pattern|kind|x)",
+                prop_oneof!["\"[{}/a-z:.é]{0,20}\"", "[0-9]{1,3}", "\\[\"[{}/a-z]{0,9}\"\\]", "\\{ a = \"[{}/a-z]{0,9}\" \\}"],
+            ), 0..12)
+        ) {
+            let text: String = lines.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+            _ = try_acme(&text);
         }
     }
 }

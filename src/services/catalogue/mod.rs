@@ -163,4 +163,49 @@ mod tests {
         }
         assert!(Catalogue::load(Some(&folder.path().join("gone")), &deployment()).is_err());
     }
+
+    /// A broken disk or a slip of the hand: any part of a file missing or doubled is told, not suffered.
+    #[test]
+    fn no_damage_to_a_file_makes_the_reader_panic() {
+        let (shelf, _) = shelf::built_in();
+        for (id, source) in &shelf {
+            let lines: Vec<&str> = source.text.lines().collect();
+            for at in (0..lines.len()).step_by(3) {
+                let without: Vec<&str> = lines.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, line)| *line).collect();
+                let cut: String = source.text.chars().take(at * 37).collect();
+                for text in [without.join("\n"), cut] {
+                    let damaged = Shelf::from([(id.clone(), provider_file::Source { file: "x.toml".to_owned(), text })]);
+                    if let Ok(file) = provider_file::parse(id, &damaged) {
+                        _ = vectors::run(&file);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The vectors are worth something: without a line that says what is sent, they no longer hold,
+    /// or the file no longer keeps the rules.
+    #[test]
+    fn the_vectors_notice_when_a_fact_is_gone() {
+        let facts = [
+            "url =",
+            "client_auth = \"basic\"",
+            "body =",
+            "separator =",
+            "params = {",
+            "drop =",
+            "param =",
+            "method =",
+            "always =",
+        ];
+        for (id, source) in &shelf::built_in().0 {
+            let facts_end = source.text.find("[[test]]").unwrap();
+            for line in source.text[..facts_end].lines().filter(|line| facts.iter().any(|fact| line.starts_with(fact))) {
+                let text = source.text.replacen(&format!("\n{line}\n"), "\n", 1);
+                let changed = Shelf::from([(id.clone(), provider_file::Source { file: "x.toml".to_owned(), text })]);
+                let unnoticed = provider_file::parse(id, &changed).is_ok_and(|file| vectors::run(&file).is_empty());
+                assert!(!unnoticed, "{id}: nobody notices when this is gone: {line}");
+            }
+        }
+    }
 }

@@ -1,0 +1,58 @@
+//! A made-up provider for unit tests, changed by a piece of TOML.
+
+use toml::Table;
+
+use super::{Shelf, Source, merge, parse};
+use crate::domain::ids::ProviderId;
+use crate::domain::provider::Provider;
+
+const ACME: &str = r#"
+name = "Acme"
+docs = "https://docs.acme.example/oauth"
+checked = 2026-01-02
+known = "docs"
+categories = ["testing"]
+credentials = "Ask Acme."
+
+[authorize]
+url = "https://acme.example/authorize"
+pkce = "optional"
+
+[token]
+url = "https://acme.example/token"
+
+[refresh]
+class = "rotate_plain"
+
+[[test]]
+step = "authorize"
+url = "https://acme.example/authorize"
+[[test]]
+step = "exchange"
+request = { url = "https://acme.example/token" }
+answer = "{}"
+expect = { failure = "in_doubt" }
+[[test]]
+step = "refresh"
+request = { url = "https://acme.example/token" }
+answer = "{}"
+[[test]]
+step = "revoke"
+request = { url = "https://acme.example/revoke" }
+"#;
+
+/// Acme with these changes; tables are merged, everything else is replaced.
+pub(crate) fn acme(changes: &str) -> Provider {
+    try_acme(changes).unwrap_or_else(|faults| panic!("{}", faults.join("\n")))
+}
+
+pub(crate) fn try_acme(changes: &str) -> Result<Provider, Vec<String>> {
+    let mut table: Table = changes.parse().map_err(|error: toml::de::Error| vec![error.to_string()])?;
+    merge(&mut table, ACME.parse().unwrap());
+    let id = ProviderId::parse("acme").unwrap();
+    let shelf: Shelf = [(id.clone(), Source { file: "acme.toml".to_owned(), text: table.to_string() })].into();
+    match parse(&id, &shelf) {
+        Ok(file) => Ok(file.provider),
+        Err(faults) => Err(faults.iter().map(|fault| format!("{}: {}", fault.at, fault.message)).collect()),
+    }
+}
