@@ -12,7 +12,8 @@ async fn slow_works_at_once_and_answers_after_three_seconds() {
     let code = world.consent("slow").await;
     let redeem = world.redeem(&code);
     let watch = async {
-        let span = world.sleeps.lock().await.recv().await.unwrap();
+        let mut sleeps = world.sleeps.lock().await;
+        let span = tokio::time::timeout(Duration::from_secs(30), sleeps.recv()).await.expect("it waits").unwrap();
         assert_eq!(span, Duration::from_secs(3));
         // The work is done: another redemption is a replay already.
         assert_eq!(world.redeem(&code).await.error(), "400 invalid_grant");

@@ -7,5 +7,6 @@ mod faults;
 mod pages;
 mod races;
 mod rotation;
+mod rough_kv;
 mod tokens;
 mod world;

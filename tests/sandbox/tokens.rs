@@ -80,8 +80,12 @@ async fn a_client_proves_itself_in_one_way_of_two() {
 async fn the_first_redemption_fixes_the_secret() {
     let world = World::start().await;
     // A request that earns nothing fixes nothing.
+    let code = world.consent("read").await;
     let unearned = with(&exchange_fields(), &[("code", "no such code"), ("client_secret", "squatter")]);
-    assert_eq!(world.post("/token", &unearned).await.error(), "400 invalid_grant");
+    let burnt = with(&unearned, &[("code", code.as_str()), ("redirect_uri", "https://else.example")]);
+    for fields in [unearned, burnt] {
+        assert_eq!(world.post("/token", &fields).await.error(), "400 invalid_grant");
+    }
     let before = world.revoke("any").await;
     assert_eq!(before.error(), "401 invalid_client");
 

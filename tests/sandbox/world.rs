@@ -23,6 +23,7 @@ use tokio::sync::{Mutex, mpsc};
 use url::Url;
 
 use crate::clock::TestClock;
+use crate::rough_kv::RoughKv;
 
 pub const CLIENT: &str = "acme";
 pub const SECRET: &str = "acme's secret: 100% + more";
@@ -54,7 +55,7 @@ pub struct Answer {
 impl World {
     pub async fn start() -> Self {
         let clock = TestClock::new();
-        let kv = Arc::new(MemoryKv::new(clock.clone()));
+        let kv = RoughKv::over(MemoryKv::new(clock.clone()));
         Self::start_on(clock, kv)
     }
 
@@ -74,7 +75,7 @@ impl World {
             let sandbox = sandbox.clone();
             App::new().configure(move |config| configure(config, sandbox))
         })
-        .workers(1)
+        .workers(2)
         .disable_signals()
         .listen(listener)
         .unwrap()
