@@ -1,4 +1,4 @@
-//! Many at once on one code or one token.
+//! Many at once on one code or one token, all of whom have read the grant before one writes it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,8 +9,9 @@ use crate::world::{Answer, World, exchange_fields, refresh_fields, with};
 
 const CALLERS: usize = 64;
 
-/// The same call from all callers, sent together.
+/// The same call from all callers, judged on the same reading.
 async fn all_at_once(world: &Arc<World>, fields: &[(&str, &str)]) -> Vec<Answer> {
+    world.kv.gather(CALLERS);
     let calls = (0..CALLERS).map(|_| {
         let (world, request) = (world.clone(), world.form_request("/token", fields));
         tokio::spawn(async move { world.try_send(request).await.unwrap() })
@@ -26,12 +27,28 @@ fn split(answers: Vec<Answer>) -> (Vec<Answer>, Vec<String>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_redemptions_of_one_code_one_succeeds() {
     let world = Arc::new(World::start().await);
+    // The client is known, so that the code alone decides.
+    world.connect("read").await;
     let code = world.consent("read").await;
     let (good, bad) = split(all_at_once(&world, &with(&exchange_fields(), &[("code", &code)])).await);
     assert_eq!(good.len(), 1);
     assert_eq!(bad, vec!["400 invalid_grant"; CALLERS - 1]);
     // The others were replays.
     assert!(!world.works(&good[0].tokens().access).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_first_redemptions_one_fixes_the_secret() {
+    let world = Arc::new(World::start().await);
+    let codes = join_all((0..CALLERS).map(|_| world.consent("read"))).await;
+    world.kv.gather(CALLERS);
+    let calls = codes.iter().enumerate().map(async |(n, code)| {
+        let secret = format!("secret {n}");
+        world.post("/token", &with(&exchange_fields(), &[("code", code), ("client_secret", &secret)])).await
+    });
+    let (good, bad) = split(join_all(calls).await);
+    assert_eq!(good.len(), 1);
+    assert_eq!(bad, vec!["401 invalid_client"; CALLERS - 1]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

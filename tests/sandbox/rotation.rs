@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use claviger::ports::kv::Partition;
+use claviger::ports::kv::{Kv, Partition};
 
 use crate::world::{SECRET, World};
 

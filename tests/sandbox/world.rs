@@ -12,7 +12,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use claviger::adapters::memory::MemoryKv;
 use claviger::adapters::system::SystemEntropy;
 use claviger::ports::clock::Clock;
-use claviger::ports::kv::Kv;
 use claviger::services::sandbox::Sandbox;
 use claviger::web::sandbox::configure;
 use jiff::Timestamp;
@@ -33,7 +32,7 @@ pub const VERIFIER: &str = "a-verifier-of-the-least-length-0123456789-._~";
 pub struct World {
     pub base: String,
     pub clock: Arc<TestClock>,
-    pub kv: Arc<dyn Kv>,
+    pub kv: Arc<RoughKv>,
     pub http: reqwest::Client,
     /// The spans for which the server began to sleep.
     pub sleeps: Mutex<mpsc::UnboundedReceiver<Duration>>,
@@ -65,7 +64,7 @@ impl World {
         Self::start_on(self.clock.clone(), self.kv.clone())
     }
 
-    fn start_on(clock: Arc<TestClock>, kv: Arc<dyn Kv>) -> Self {
+    fn start_on(clock: Arc<TestClock>, kv: Arc<RoughKv>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (began, sleeps) = mpsc::unbounded_channel();
