@@ -42,6 +42,9 @@ pub struct OneTimeCode {
     /// `None`: nobody was mailed this one. It stands there so that an address without an account
     /// behaves as one with.
     pub tenant: Option<TenantId>,
+    /// The password chosen in the signup that this code is for, hashed.
+    #[serde(default)]
+    pub password_hash: Option<String>,
     pub code_hash: String,
     /// The hash of the mailed link's token, which does the same.
     pub token_hash: String,

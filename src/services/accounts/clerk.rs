@@ -10,7 +10,7 @@ use crate::ports::mail::{Mail, MailMessage};
 use crate::services::Core;
 use crate::store::StoreError;
 
-use super::codes::{self, Purpose};
+use super::codes::{self, Grant, Purpose};
 use super::{letters, records};
 
 /// An errand is begun again when somebody else wrote first.
@@ -45,8 +45,8 @@ impl Clerk {
         self.deliver(letters::password_changed(&self.core.public_url, &email)).await;
     }
 
-    /// An account nobody has verified belongs to nobody yet: the last one who signed up for it chose
-    /// its password, and only the code of that signup opens it.
+    /// An account nobody has verified belongs to nobody yet: it takes the password of the signup whose
+    /// code comes back.
     async fn try_sign_up(&self, email: &Email, password_hash: &str) -> Result<MailMessage, StoreError> {
         let address = records::key_of(&self.core, email);
         let new = records::unverified(&self.core, email.clone(), password_hash.to_owned())?;
@@ -64,7 +64,8 @@ impl Clerk {
             };
             records::update(&self.core, &account.id, choose).await?;
         }
-        let code = codes::issue(&self.core, Purpose::Verification, &address, Some(account.id)).await?;
+        let grant = Grant { tenant: account.id, password_hash: Some(password_hash.to_owned()) };
+        let code = codes::issue(&self.core, Purpose::Verification, &address, Some(grant)).await?;
         Ok(letters::verify_address(&self.core.public_url, email, &code))
     }
 
@@ -72,8 +73,10 @@ impl Clerk {
     async fn try_resend(&self, email: &Email) -> Result<Option<MailMessage>, StoreError> {
         let address = records::key_of(&self.core, email);
         let account = records::find(&self.core, &address).await?.filter(|account| account.verified_at.is_none());
-        let tenant = account.as_ref().map(|account| account.id.clone());
-        let code = codes::issue(&self.core, Purpose::Verification, &address, tenant).await?;
+        let grant = account
+            .as_ref()
+            .map(|account| Grant { tenant: account.id.clone(), password_hash: Some(account.password_hash.clone()) });
+        let code = codes::issue(&self.core, Purpose::Verification, &address, grant).await?;
         Ok(account.map(|account| letters::verify_address(&self.core.public_url, &account.email, &code)))
     }
 
@@ -82,8 +85,8 @@ impl Clerk {
     async fn try_forgot(&self, email: &Email) -> Result<Option<MailMessage>, StoreError> {
         let address = records::key_of(&self.core, email);
         let account = records::find(&self.core, &address).await?;
-        let tenant = account.as_ref().map(|account| account.id.clone());
-        let code = codes::issue(&self.core, Purpose::PasswordReset, &address, tenant).await?;
+        let grant = account.as_ref().map(|account| Grant { tenant: account.id.clone(), password_hash: None });
+        let code = codes::issue(&self.core, Purpose::PasswordReset, &address, grant).await?;
         Ok(account.map(|account| letters::reset_password(&self.core.public_url, &account.email, &code)))
     }
 

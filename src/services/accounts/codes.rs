@@ -31,6 +31,15 @@ pub enum Purpose {
     PasswordReset,
 }
 
+/// Whom a code is for, and what it brings about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    pub tenant: TenantId,
+    /// The password that a signup chose: bound to the signup's own code, so that of several signups
+    /// for one address the one whose mail was read counts.
+    pub password_hash: Option<String>,
+}
+
 /// A new code and the token of its link; only their hashes stay here.
 pub struct NewCode {
     pub code: SecretString,
@@ -53,15 +62,17 @@ impl Purpose {
     }
 }
 
-/// Makes a code in the place of any earlier one. Without a tenant nobody will be told it.
-pub async fn issue(core: &Core, purpose: Purpose, address: &AccountKey, tenant: Option<TenantId>) -> Result<NewCode, StoreError> {
+/// Makes a code in the place of any earlier one. Without a grant nobody will be told it.
+pub async fn issue(core: &Core, purpose: Purpose, address: &AccountKey, grant: Option<Grant>) -> Result<NewCode, StoreError> {
     let code = random_code(core.entropy.as_ref())?;
     let secret = Zeroizing::new(random::<SECRET_LEN>(core.entropy.as_ref())?);
     let bytes = Zeroizing::new([address.as_slice(), secret.as_slice()].concat());
     let token = SecretString::from(URL_SAFE_NO_PAD.encode(&*bytes));
     let ends = core.clock.now().checked_add(CODE_LIFE);
+    let (tenant, password_hash) = grant.map(|grant| (grant.tenant, grant.password_hash)).unzip();
     let record = OneTimeCode {
         tenant,
+        password_hash: password_hash.flatten(),
         code_hash: hash(core, purpose, "code", address, code.expose_secret().as_bytes()),
         token_hash: hash(core, purpose, "link", address, secret.as_slice()),
         tries: 0,
@@ -75,14 +86,14 @@ pub async fn issue(core: &Core, purpose: Purpose, address: &AccountKey, tenant: 
     Ok(NewCode { code, token })
 }
 
-/// Whose code it is, if it is right; then it is gone. A try is written down before the code is
+/// What the code grants, if it is right; then it is gone. A try is written down before the code is
 /// looked at, so that tries at the same moment count as those in turn.
 pub async fn redeem_code(
     core: &Core,
     purpose: Purpose,
     address: &AccountKey,
     code: &SecretString,
-) -> Result<Option<TenantId>, StoreError> {
+) -> Result<Option<Grant>, StoreError> {
     let Some(code) = digits(code) else { return Ok(None) };
     let given = hash(core, purpose, "code", address, code.as_bytes());
     let Some(counted) = count_try(core, &purpose.key(address)).await? else { return Ok(None) };
@@ -93,7 +104,7 @@ pub async fn redeem_code(
 }
 
 /// As [`redeem_code`], by the link's token: nobody guesses that, so its tries are not counted.
-pub async fn redeem_token(core: &Core, purpose: Purpose, token: &SecretString) -> Result<Option<TenantId>, StoreError> {
+pub async fn redeem_token(core: &Core, purpose: Purpose, token: &SecretString) -> Result<Option<Grant>, StoreError> {
     let Some((address, secret)) = parts(token) else { return Ok(None) };
     let key = purpose.key(&address);
     let Some(Stored { value: found, .. }) = core.store.read(&key).await? else { return Ok(None) };
@@ -126,9 +137,14 @@ async fn count_try(core: &Core, key: &RecordKey<OneTimeCode>) -> Result<Option<O
 }
 
 /// Of many who know it one gets it. What was issued anew meanwhile is another code.
-async fn take(core: &Core, key: &RecordKey<OneTimeCode>, known: &OneTimeCode) -> Result<Option<TenantId>, StoreError> {
+async fn take(core: &Core, key: &RecordKey<OneTimeCode>, known: &OneTimeCode) -> Result<Option<Grant>, StoreError> {
     let taken = core.store.take(key).await?;
-    Ok(taken.filter(|taken| is_same(&taken.code_hash, &known.code_hash)).and_then(|taken| taken.tenant))
+    Ok(taken.filter(|taken| is_same(&taken.code_hash, &known.code_hash)).and_then(granted))
+}
+
+fn granted(code: OneTimeCode) -> Option<Grant> {
+    let OneTimeCode { tenant, password_hash, .. } = code;
+    tenant.map(|tenant| Grant { tenant, password_hash })
 }
 
 fn hash(core: &Core, purpose: Purpose, form: &str, address: &AccountKey, value: &[u8]) -> String {

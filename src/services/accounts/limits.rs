@@ -40,7 +40,7 @@ const SIGN_IN_ACCOUNT: Rule = Rule { burst: 50, per_hour: 240 };
 const SIGN_IN_ALL: Rule = Rule { burst: 200, per_hour: 72_000 };
 /// Mails that are asked for.
 const MAIL_NETWORK: Rule = Rule { burst: 20, per_hour: 60 };
-const MAIL_ADDRESS: Rule = Rule { burst: 3, per_hour: 6 };
+const MAIL_ADDRESS: Rule = Rule { burst: 5, per_hour: 6 };
 const MAIL_ALL: Rule = Rule { burst: 300, per_hour: 18_000 };
 /// Mailed codes that are tried: 24 a day for one account, in a million. The mailed link is not
 /// counted by account, so that nobody can keep an owner out by trying.

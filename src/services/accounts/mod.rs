@@ -32,7 +32,7 @@ use super::Core;
 use super::api_keys::Trust;
 
 use clerk::Clerk;
-use codes::Purpose;
+use codes::{Grant, Purpose};
 use errands::Errands;
 use limits::{AccountKey, Limits};
 use passwords::{Passwords, Turn};
@@ -132,15 +132,12 @@ impl Accounts {
         Ok(())
     }
 
-    /// Two partitions: first the code is taken, then the account is verified. Cut short in between,
-    /// another code is asked for.
+    /// The account takes the password of the signup that the code is for. Two partitions: first the
+    /// code is taken, then the account is verified; cut short in between, another code is asked for.
     pub async fn verify_email(&self, from: Option<IpAddr>, proof: MailProof) -> Result<(), Refusal> {
         self.admit(from, &proof)?;
-        let tenant = self.redeem(Purpose::Verification, &proof).await?;
-        let now = self.core.clock.now();
-        let verified = records::update(&self.core, &tenant, |tenant| {
-            tenant.verified_at.get_or_insert(now);
-        });
+        let grant = self.redeem(Purpose::Verification, &proof).await?;
+        let verified = self.verify(&grant.tenant, grant.password_hash.as_deref());
         verified.await?.ok_or_else(code_invalid).map(drop)
     }
 
@@ -150,10 +147,10 @@ impl Accounts {
         let new = NewPassword::parse("new_password", new, None)?;
         self.admit(from, &proof)?;
         let turn = self.passwords.turn().await?;
-        let tenant = self.redeem(Purpose::PasswordReset, &proof).await?;
+        let grant = self.redeem(Purpose::PasswordReset, &proof).await?;
         let hash = self.hash(turn, new).await?;
         let now = self.core.clock.now();
-        let changed = records::update(&self.core, &tenant, |tenant| {
+        let changed = records::update(&self.core, &grant.tenant, |tenant| {
             tenant.password_hash.clone_from(&hash);
             tenant.verified_at.get_or_insert(now);
         });
@@ -174,6 +171,10 @@ impl Accounts {
             return Err(wrong());
         }
         let key = self.key_of(&email);
+        if let Some(tenant) = self.proofs.holds(&key, &password).await? {
+            return Ok(Caller::authenticated(tenant, Scopes::admin()));
+        }
+        let _flight = self.proofs.flight(&key, &password).await;
         if let Some(tenant) = self.proofs.holds(&key, &password).await? {
             return Ok(Caller::authenticated(tenant, Scopes::admin()));
         }
@@ -208,7 +209,7 @@ impl Accounts {
         }
         match verification {
             Verification::ByMail => self.errands.place()?.run(self.clerk.clone().sign_up(email, hash)),
-            Verification::Vouched => self.vouch(&account.id, &hash).await?,
+            Verification::Vouched => self.verify(&account.id, Some(&hash)).await.map(drop)?,
         }
         Ok(EnsuredTenant { id: account.id, was_there: false })
     }
@@ -218,15 +219,16 @@ impl Accounts {
         self.errands.finish().await;
     }
 
-    async fn vouch(&self, tenant: &TenantId, hash: &str) -> Result<(), StoreError> {
+    /// Nothing changes where it was verified before.
+    async fn verify(&self, tenant: &TenantId, password_hash: Option<&str>) -> Result<Option<Tenant>, StoreError> {
         let now = self.core.clock.now();
-        let vouched = records::update(&self.core, tenant, |tenant| {
+        let verify = |tenant: &mut Tenant| {
             if tenant.verified_at.is_none() {
-                tenant.password_hash = hash.to_owned();
                 tenant.verified_at = Some(now);
+                tenant.password_hash = password_hash.map_or_else(|| tenant.password_hash.clone(), str::to_owned);
             }
-        });
-        vouched.await.map(drop)
+        };
+        records::update(&self.core, tenant, verify).await
     }
 
     /// The same for each address: limits, a word with the store, a place in the queue.
@@ -243,15 +245,15 @@ impl Accounts {
         }
     }
 
-    async fn redeem(&self, purpose: Purpose, proof: &MailProof) -> Result<TenantId, Refusal> {
-        let tenant = match proof {
+    async fn redeem(&self, purpose: Purpose, proof: &MailProof) -> Result<Grant, Refusal> {
+        let grant = match proof {
             MailProof::Code { username, code } => {
                 let address = self.key_of(&Email::parse(username)?);
                 codes::redeem_code(&self.core, purpose, &address, code).await?
             }
             MailProof::Link { token } => codes::redeem_token(&self.core, purpose, token).await?,
         };
-        tenant.ok_or_else(code_invalid)
+        grant.ok_or_else(code_invalid)
     }
 
     async fn hash(&self, turn: Turn, password: NewPassword) -> Result<String, Refusal> {

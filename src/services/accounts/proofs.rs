@@ -2,11 +2,13 @@
 //! request do not cost a hash each time. Only a keyed hash of the password is at hand, and what it
 //! proves ends with the stored hash it was held against.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use moka::future::Cache;
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use zeroize::Zeroizing;
 
 use crate::domain::ids::TenantId;
@@ -20,11 +22,14 @@ use super::records;
 
 /// After so long a password is hashed again whatever is remembered.
 const LIFE: Duration = Duration::from_secs(3600);
+const FLIGHTS_MAX: u64 = 10_000;
 
 pub struct Proofs {
     core: Core,
     trust: Trust,
     cache: Cache<AccountKey, Proof>,
+    /// By the keyed hash of the password.
+    flights: Cache<[u8; 32], Arc<Mutex<()>>>,
 }
 
 #[derive(Clone)]
@@ -40,7 +45,7 @@ struct Proof {
 
 impl Proofs {
     pub fn new(core: Core, trust: Trust, at_most: u64) -> Self {
-        Self { core, trust, cache: Cache::new(at_most) }
+        Self { core, trust, cache: Cache::new(at_most), flights: Cache::new(FLIGHTS_MAX) }
     }
 
     /// Whose password it is, if that was proved before and still holds. The account is read again
@@ -68,6 +73,13 @@ impl Proofs {
             Err(StoreError::Unavailable(_)) if age < self.trust.cut_off => Ok(Some(proof.tenant)),
             Err(error) => Err(error),
         }
+    }
+
+    /// For proving: those who come with the same password for the same account at the same moment go
+    /// one by one, so that the first one's proof serves the rest.
+    pub async fn flight(&self, account: &AccountKey, password: &SecretString) -> OwnedMutexGuard<()> {
+        let flight = self.flights.get_with(self.keyed(account, password), async { Arc::default() });
+        flight.await.lock_owned().await
     }
 
     /// `read_at`: when `tenant` was read, on the monotonic clock.
