@@ -1,7 +1,7 @@
 //! A browser as far as connecting needs one: a cookie jar, forms, and no redirect followed unless told.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 
 use url::Url;
 
@@ -87,9 +87,15 @@ impl Browser {
     }
 }
 
+/// One for all: making a client is slow. It keeps no connection, since each test has a runtime of its own.
 #[expect(clippy::disallowed_methods, reason = "a test's browser calls the server under test")]
-pub fn client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
+    let builder = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0);
+    builder.redirect(reqwest::redirect::Policy::none()).build().unwrap()
+});
+
+pub fn client() -> &'static reqwest::Client {
+    &CLIENT
 }
 
 pub fn form(url: &str, fields: &[(&str, &str)]) -> reqwest::RequestBuilder {

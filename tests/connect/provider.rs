@@ -37,6 +37,26 @@ subject = ["/sub"]
 
 [refresh]
 class = "nonrotating"
+
+[[test]]
+step = "authorize"
+url = "https://honest.example/authorize?response_type=code&client_id=CLIENT&redirect_uri=https%3A%2F%2Fbroker.example%2Fcb&state=STATE&scope=read&code_challenge=CHALLENGE&code_challenge_method=S256"
+[[test]]
+step = "exchange"
+request.url = "https://honest.example/token"
+answer = '{"access_token":"a1","sub":"u"}'
+expect = { access_token = "a1", subject = "u" }
+[[test]]
+step = "exchange"
+name = "dead"
+status = 400
+answer = '{"error":"invalid_grant"}'
+expect = { failure = "dead_grant" }
+[[test]]
+step = "refresh"
+request.url = "https://honest.example/token"
+answer = '{"access_token":"a2"}'
+expect = { access_token = "a2" }
 "#;
 
 /// Posts its answer from its own site, and has a host per shop.
@@ -76,6 +96,23 @@ url = "https://{shop}.shops.example/me"
 keep = { account = "/name" }
 subject = "/id"
 optional = true
+
+[[test]]
+step = "authorize"
+params = { shop = "corner" }
+url = "https://corner.shops.example/authorize?response_type=code&client_id=CLIENT&redirect_uri=https%3A%2F%2Fbroker.example%2Fcb&state=STATE&code_challenge=CHALLENGE&code_challenge_method=S256"
+[[test]]
+step = "exchange"
+params = { shop = "corner" }
+request.url = "https://corner.shops.example/token"
+answer = '{"access_token":"a1"}'
+expect = { access_token = "a1" }
+[[test]]
+step = "exchange"
+name = "dead"
+status = 400
+answer = '{"error":"invalid_grant"}'
+expect = { failure = "dead_grant" }
 "#;
 
 /// What the next calls are answered with; when nothing is left, a good set of tokens.

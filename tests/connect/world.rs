@@ -26,6 +26,7 @@ use claviger::services::connect::{Connect, ConnectPolicy};
 use claviger::services::connections::{Connections, Filter};
 use claviger::services::integrations::{EnableProvider, Integrations, RedirectStyle};
 use claviger::services::refresh::{RefreshPolicy, Refresher};
+use claviger::services::vault::Vault;
 use claviger::services::{Core, Services};
 use claviger::store::{Change, Keyring, MasterKey, Store, keys};
 use claviger::web::{State, configure, middleware::observe};
@@ -197,15 +198,18 @@ fn services(core: &Core, provider: &Arc<FakeProvider>, folder: &std::path::Path,
     };
     let connect =
         Connect::new(core.clone(), integrations.clone(), connections.clone(), provider.clone(), (policy, runtime.clone()));
+    let refresher =
+        Arc::new(Refresher::new(core.clone(), cache.clone(), provider.clone(), RefreshPolicy::default(), node, runtime.clone()));
     Services {
         core: core.clone(),
         catalogue,
-        accounts: Accounts::new(core.clone(), mail, accounts, runtime.clone()),
+        accounts: Accounts::new(core.clone(), mail, accounts, runtime),
         api_keys: ApiKeys::new(core.clone(), key_trust, 100),
+        vault: Vault::new(core.clone(), integrations.clone(), cache, refresher.clone(), connect.clone()),
         integrations,
         connect,
         connections,
-        refresher: Arc::new(Refresher::new(core.clone(), cache, provider.clone(), RefreshPolicy::default(), node, runtime)),
+        refresher,
     }
 }
 
