@@ -64,7 +64,7 @@ impl RedisServer {
     /// Kills the server and starts it again on the same port and folder.
     pub fn restart(&mut self) {
         self.stop();
-        self.launch();
+        assert!(self.try_launch(), "redis-server did not start again; its log:\n{}", self.log());
         if self.cluster {
             self.wait_for("CLUSTER INFO", "cluster_state:ok");
         }
@@ -72,7 +72,7 @@ impl RedisServer {
 
     /// Sends one command and returns the answer as it comes over the wire.
     pub fn say(&self, words: &[&str]) -> String {
-        self.try_say(words).expect("redis-server answers")
+        say(self.port, words).expect("redis-server answers")
     }
 
     fn prepare(settings: &[&str]) -> Self {
@@ -84,16 +84,10 @@ impl RedisServer {
     fn launch(&mut self) {
         // Between finding a port free and taking it, another may take it: then try the next.
         for _ in 0..20 {
-            if self.port == 0 {
-                self.port = free_port();
-            }
+            self.port = free_port();
             if self.try_launch() {
                 return;
             }
-            if !self.cluster && self.folder.path().join("appendonlydir").exists() {
-                continue;
-            }
-            self.port = 0;
         }
         panic!("redis-server did not start; its log:\n{}", self.log());
     }
@@ -127,10 +121,6 @@ impl RedisServer {
             assert!(Instant::now() < until, "redis-server does not come to say {answer}");
             std::thread::sleep(Duration::from_millis(10));
         }
-    }
-
-    fn try_say(&self, words: &[&str]) -> std::io::Result<String> {
-        say(self.port, words)
     }
 
     fn log(&self) -> String {

@@ -53,13 +53,10 @@ impl SqliteKv {
         Ok(Self { clock, readers, jobs: Some(jobs), room: Arc::new(Semaphore::new(QUEUE_KIB)), writer: Some(writer) })
     }
 
-    /// Hands a job to the writer and waits for its answer. A caller that goes away changes nothing:
-    /// the job is done or not done all the same.
-    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Result<T, KvError> {
-        let gone = || KvError::Unavailable("the writer has stopped".into());
-        let (answer, answered) = oneshot::channel();
-        self.jobs.as_ref().ok_or_else(gone)?.send(job(answer)).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())
+    /// Queues a job for the writer. From then on it is done or not done whether or not its caller stays.
+    async fn queue(&self, job: Job) -> Result<(), KvError> {
+        let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
+        jobs.send(job).await.map_err(|_| stopped())
     }
 
     fn now(&self) -> i64 {
@@ -67,10 +64,14 @@ impl SqliteKv {
     }
 }
 
+fn stopped() -> KvError {
+    KvError::Unavailable("the store's writer has stopped".into())
+}
+
 /// Work on a connection that may take long enough to hold up others on an async thread.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, KvError> + Send + 'static) -> Result<T, KvError> {
-    let stopped = |error| KvError::Unavailable(format!("a read was cut short: {error}"));
-    tokio::task::spawn_blocking(work).await.map_err(stopped)?
+    let cut_short = |error| KvError::Unavailable(format!("a read was cut short: {error}"));
+    tokio::task::spawn_blocking(work).await.map_err(cut_short)?
 }
 
 #[async_trait]
@@ -94,7 +95,9 @@ impl Kv for SqliteKv {
 
     async fn take(&self, key: &Key) -> Result<Option<Versioned>, KvError> {
         check_name(&key.name)?;
-        self.ask(|answer| Job::Take(key.clone(), answer)).await?
+        let (answer, answered) = oneshot::channel();
+        self.queue(Job::Take(key.clone(), answer)).await?;
+        answered.await.map_err(|_| stopped())?
     }
 
     async fn commit(&self, batch: Batch) -> Result<Commit, KvError> {
@@ -104,15 +107,22 @@ impl Kv for SqliteKv {
         let kib = u32::try_from(kib).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).acquire_many_owned(kib).await;
         let room = room.map_err(|error| KvError::Unavailable(error.to_string()))?;
-        self.ask(|answer| Job::Commit(batch, room, answer)).await?
+        let (answer, answered) = oneshot::channel();
+        self.queue(Job::Commit(batch, room, answer)).await?;
+        // A writer that ended with the job in its hands may have done it.
+        answered.await.unwrap_or(Ok(Commit::Unknown))
     }
 
     async fn settle(&self, _: &Partition, attempt: AttemptId) -> Result<Settled, KvError> {
-        self.ask(|answer| Job::Settle(attempt, answer)).await?
+        let (answer, answered) = oneshot::channel();
+        self.queue(Job::Settle(attempt, answer)).await?;
+        answered.await.map_err(|_| stopped())?
     }
 
     async fn ping(&self) -> Result<(), KvError> {
-        self.ask(Job::Ping).await?
+        let (answer, answered) = oneshot::channel();
+        self.queue(Job::Ping(answer)).await?;
+        answered.await.map_err(|_| stopped())?
     }
 }
 
