@@ -39,8 +39,10 @@ impl Fields {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let username = self.0.get("username").and_then(text)?;
         let password = self.0.get("password").and_then(text)?;
-        self.0.remove("username");
-        self.0.remove("password");
+        // `grant_type` comes with them from clients that take this for RFC 6749's password grant.
+        for name in ["username", "password", "grant_type"] {
+            self.0.remove(name);
+        }
         Some((username, SecretString::from(password)))
     }
 

@@ -1,0 +1,19 @@
+//! The product as its users see it: over HTTP alone, in one process, with a clock that tests move.
+
+#[path = "../support/clock.rs"]
+mod clock;
+#[path = "../support/fake_provider.rs"]
+mod fake_provider;
+#[path = "../support/oidc.rs"]
+mod oidc;
+#[path = "../support/redis.rs"]
+mod redis;
+
+mod contract;
+mod herd;
+mod isolation;
+mod journey;
+mod misbehaviour;
+mod oauthhandler;
+mod tokens;
+mod world;

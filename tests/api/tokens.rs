@@ -1,0 +1,194 @@
+//! get-access-token in fair weather: what is served, and when it is refreshed.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::fake_provider::{Act, FakeProvider, TOKEN};
+use crate::world::{Browser, Setup, Tenant, TestApp, provider_file, text};
+
+struct Scene {
+    app: TestApp,
+    tenant: Tenant,
+    provider: FakeProvider,
+}
+
+impl Scene {
+    /// Connected with a token of an hour.
+    async fn connected() -> Self {
+        let provider = FakeProvider::start().await;
+        let providers = vec![("fake", provider_file("Fake", &provider.url(""), "nonrotating"))];
+        let app = TestApp::with(Setup { providers, ..Setup::default() }).await;
+        let tenant = app.tenant("dev@acme.example").await;
+        tenant.enable("fake", "read").await;
+        let done = Browser::default().connect_at_once(&tenant.link("fake", "alice").await).await;
+        assert_eq!(done.status, 200, "{}", done.body);
+        Self { app, tenant, provider }
+    }
+
+    async fn ask(&self, more: Value) -> (u16, Value) {
+        let mut body = json!({ "provider": "fake", "end_user_id": "alice" });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.tenant.post("/get-access-token", body).await
+    }
+
+    fn wait(&self, seconds: u64) {
+        self.app.clock.advance(Duration::from_secs(seconds));
+    }
+}
+
+/// A token of 3600 s: fresh to 360 s before its end, then refreshed behind the caller's back, and
+/// not served as good in its last 60 s.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_token_is_refreshed_when_it_is_due() {
+    let scene = Scene::connected().await;
+    let first = scene.tenant.token("fake", "alice").await;
+    scene.wait(3600 - 361);
+    assert_eq!(scene.tenant.token("fake", "alice").await["access_token"], first["access_token"]);
+    assert_eq!(scene.provider.refreshes(), 0);
+
+    scene.wait(1);
+    assert_eq!(scene.tenant.token("fake", "alice").await["access_token"], first["access_token"], "served while it is refreshed");
+    scene.provider.wait_for(TOKEN, 2).await;
+    scene.wait(360 - 60);
+    let second = scene.tenant.token("fake", "alice").await;
+    assert_ne!(second["access_token"], first["access_token"]);
+    assert_eq!(scene.provider.refreshes(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_token_that_still_works_is_served_while_its_refresh_fails() {
+    let scene = Scene::connected().await;
+    let first = scene.tenant.token("fake", "alice").await;
+    scene.provider.always(TOKEN, Act::oauth_error(503, "temporarily_unavailable"));
+    scene.wait(3600 - 30);
+    let (status, said) = scene.ask(json!({})).await;
+    assert_eq!((status, said["warning"].as_str()), (200, Some("refresh_failing")), "{said}");
+    assert_eq!(said["access_token"], first["access_token"]);
+    scene.wait(30);
+    assert_eq!(scene.ask(json!({})).await.0, 503, "an expired token is never served");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_forced_refresh_calls_the_provider_once_in_ten_seconds() {
+    let scene = Scene::connected().await;
+    let (_, forced) = scene.ask(json!({ "force_refresh": true })).await;
+    assert_eq!((forced["generation"].as_u64(), scene.provider.refreshes()), (Some(2), 1));
+    scene.wait(9);
+    let (_, soon) = scene.ask(json!({ "force_refresh": "true" })).await;
+    assert_eq!((soon["warning"].as_str(), soon["generation"].as_u64()), (Some("recently_refreshed"), Some(2)));
+    scene.wait(1);
+    let (_, later) = scene.ask(json!({ "force_refresh": true })).await;
+    assert_eq!((later["generation"].as_u64(), scene.provider.refreshes()), (Some(3), 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn min_ttl_is_kept_within_what_the_provider_gives() {
+    let scene = Scene::connected().await;
+    for (wanted, expected) in [(3540, 200), (3541, 400), (0, 200)] {
+        let (status, said) = scene.ask(json!({ "min_ttl": wanted })).await;
+        assert_eq!(status, expected, "{wanted}: {said}");
+    }
+    assert_eq!(scene.provider.refreshes(), 0);
+    scene.wait(3600 - 1800);
+    assert_eq!(scene.ask(json!({ "min_ttl": 1800 })).await.1["generation"], 1);
+    assert_eq!(scene.ask(json!({ "min_ttl": "1801" })).await.1["generation"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn several_integrations_and_accounts_stand_side_by_side() {
+    let scene = Scene::connected().await;
+    let second =
+        json!({ "provider": "fake", "integration": "fake-eu", "client_id": "eu", "client_secret": "s", "scopes": "read" });
+    let enabled = scene.tenant.ok("/enable-provider", second).await;
+    assert!(text(&enabled["redirect_uri"]).contains("/authorization-success/int_"));
+    for body in
+        [json!({ "end_user_id": "alice", "integration": "fake-eu" }), json!({ "end_user_id": "alice", "account": "work" })]
+    {
+        let link = text(&scene.tenant.ok("/authorize-fake", body).await["authorize_url"]);
+        assert_eq!(Browser::default().connect_at_once(&link).await.status, 200);
+    }
+    let tokens: std::collections::BTreeSet<String> = {
+        let mut tokens = std::collections::BTreeSet::new();
+        for more in [json!({}), json!({ "integration": "fake-eu" }), json!({ "account": "work" })] {
+            tokens.insert(text(&scene.ask(more).await.1["access_token"]));
+        }
+        tokens
+    };
+    assert_eq!(tokens.len(), 3);
+
+    let (_, all) = scene.tenant.get("/connections?end_user_id=alice").await;
+    assert_eq!(all["connections"].as_array().unwrap().len(), 3);
+    let forgotten = scene.tenant.ok("/forget-end-user", json!({ "end_user_id": "alice" })).await;
+    assert_eq!(forgotten["connections"].as_array().unwrap().len(), 3);
+    let (_, none) = scene.tenant.get("/connections").await;
+    assert_eq!(none["connections"], json!([]));
+}
+
+/// Paging meets each connection once, whatever the page size and filter.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn listing_meets_each_connection_once() {
+    let scene = Scene::connected().await;
+    for n in 0..40 {
+        let body = json!({ "provider": "fake", "end_user_id": format!("user-{n}"), "access_token": "a", "refresh_token": "r", "expires_in": 3600 });
+        assert_eq!(scene.tenant.post("/import-connection", body).await.0, 201);
+    }
+    for filter in ["", "&provider=fake", "&status=active"] {
+        for limit in [1, 7, 200] {
+            let (mut ids, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let (status, page) = scene.tenant.get(&format!("/connections?limit={limit}{filter}{cursor}")).await;
+                assert_eq!(status, 200, "{page}");
+                let items = page["connections"].as_array().unwrap();
+                assert!(items.len() <= limit);
+                ids.extend(items.iter().map(|item| text(&item["id"])));
+                match page["next"].as_str() {
+                    Some(next) => cursor = format!("&cursor={next}"),
+                    None => break,
+                }
+            }
+            let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
+            assert_eq!((ids.len(), distinct.len()), (41, 41), "{filter} {limit}");
+        }
+    }
+    for bad in ["limit=0", "limit=201", "limit=x", "status=gone", "cursor=x"] {
+        assert_eq!(scene.tenant.get(&format!("/connections?{bad}")).await.0, 400, "{bad}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_import_takes_no_place_that_is_taken() {
+    let scene = Scene::connected().await;
+    let import = |replace| json!({ "provider": "fake", "end_user_id": "alice", "access_token": "moved", "refresh_token": "r", "replace": replace });
+    let (status, said) = scene.tenant.post("/import-connection", import(false)).await;
+    assert_eq!((status, text(&said["code"]).as_str()), (409, "conflict"));
+    assert_eq!(scene.tenant.post("/import-connection", import(true)).await.0, 201);
+    assert_eq!(scene.tenant.token("fake", "alice").await["access_token"], "moved");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn history_tells_what_happened_and_no_token() {
+    let scene = Scene::connected().await;
+    scene.wait(1);
+    scene.ask(json!({ "force_refresh": true })).await;
+    let (_, list) = scene.tenant.get("/connections").await;
+    let (status, shown) = scene.tenant.get(&format!("/connections/{}", text(&list["connections"][0]["id"]))).await;
+    assert_eq!(status, 200);
+    let kinds: Vec<_> = shown["history"].as_array().unwrap().iter().map(|event| text(&event["kind"])).collect();
+    assert_eq!(kinds, ["connection.refreshed", "connection.created"]);
+    for secret in ["at-", "rt-", "s3cret"] {
+        assert!(!shown.to_string().contains(secret) && !list.to_string().contains(secret), "{secret}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_disabled_provider_serves_nobody_and_comes_back_whole() {
+    let scene = Scene::connected().await;
+    scene.tenant.ok("/disable-provider", json!({ "provider": "fake" })).await;
+    let (status, said) = scene.ask(json!({})).await;
+    assert_eq!((status, text(&said["code"]).as_str()), (404, "integration_not_found"));
+    assert_eq!(scene.tenant.post("/authorize-fake", json!({ "end_user_id": "alice" })).await.0, 404);
+    // Nothing but the provider is needed: what was stored is still there.
+    scene.tenant.ok("/enable-provider", json!({ "provider": "fake" })).await;
+    assert_eq!(scene.ask(json!({})).await.0, 200);
+}
