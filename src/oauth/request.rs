@@ -33,6 +33,8 @@ pub enum BuildError {
     MissingPkce,
     #[error("there is no refresh token")]
     NoRefreshToken,
+    #[error("the provider's file knows no token set `{0}`")]
+    UnknownTokenSet(String),
     #[error("this provider's grants cannot be refreshed")]
     NotRefreshable,
 }

@@ -44,9 +44,13 @@ pub fn exchange(provider: &Provider, client: &Client<'_>, flow: &Authorization<'
 }
 
 /// The refresh of one token set, whose `tokens` are these.
-pub fn refresh(provider: &Provider, client: &Client<'_>, _set: &TokenSetName, tokens: &Tokens) -> Result<HttpCall, BuildError> {
+pub fn refresh(provider: &Provider, client: &Client<'_>, set: &TokenSetName, tokens: &Tokens) -> Result<HttpCall, BuildError> {
     if provider.refresh().class() == RefreshClass::None {
         return Err(BuildError::NotRefreshable);
+    }
+    // Its answer could not be read, and with it the next token would be lost.
+    if !provider.refresh().response.sets.iter().any(|known| known.name == *set) {
+        return Err(BuildError::UnknownTokenSet(set.to_string()));
     }
     let refresh_token = tokens.refresh.as_ref().ok_or(BuildError::NoRefreshToken)?.expose_secret();
     let scope = tokens.scopes.join(&provider.scopes().separator);
@@ -243,7 +247,10 @@ mod tests {
         let changes = "params.key = { title = \"K\", kind = \"text\", needed_by = \"integration\", example = \"x\" }\ntoken.headers = { X-Key = \"k {key}\" }";
         assert_eq!(header(&try_exchange(changes, &tenant(&[("key", "v")]), &[]).unwrap(), "x-key"), Some("k v"));
         assert_eq!(try_exchange(changes, &tenant(&[("key", "v\r\nX: y")]), &[]), Err(BuildError::BadParam("key".to_owned())));
-        assert_eq!(try_exchange(changes, &tenant(&[("key", "é\u{2028}")]), &[]), Err(BuildError::BadHeader("x-key".to_owned())));
+        assert_eq!(try_exchange(changes, &tenant(&[("key", "é")]), &[]), Err(BuildError::BadHeader("x-key".to_owned())));
+        let split = Tenant { secret: Some("a\r\nb".into()), ..tenant(&[]) };
+        let bearer = try_exchange("token.headers = { X-Secret = \"{client_secret}\" }\nrefresh.headers = {}", &split, &[]);
+        assert_eq!(bearer, Err(BuildError::BadHeader("x-secret".to_owned())));
         assert_eq!(try_exchange(changes, &tenant(&[]), &[]), Err(BuildError::MissingParam("key".to_owned())));
     }
 
@@ -282,6 +289,9 @@ mod tests {
         let json: serde_json::Value = serde_json::from_slice(&own.body).unwrap();
         assert_eq!(json, serde_json::json!({"grant_type": "refresh_token", "refresh_token": "rt", "scope": "a b", "old": "at"}));
         assert_eq!(own.url.path(), "/refresh");
+        let other = TokenSetName::parse("other").unwrap();
+        let unknown = refresh(&acme(""), &client, &other, &tokens(Some("rt")));
+        assert_eq!(unknown, Err(BuildError::UnknownTokenSet("other".to_owned())));
         assert_eq!(refresh(&acme(""), &client, &set, &tokens(None)), Err(BuildError::NoRefreshToken));
         assert_eq!(
             refresh(&acme("refresh.class = \"none\""), &client, &set, &tokens(Some("rt"))),
