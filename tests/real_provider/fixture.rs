@@ -40,7 +40,6 @@ fn parameter(url: &str, name: &str) -> Option<String> {
     url.query_pairs().find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
 }
 
-#[allow(clippy::disallowed_methods, reason = "a call by hand, with no Claviger between")]
 async fn post(url: String, client: OidcClient, fields: &[(&str, &str)]) -> Answer {
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.extend_pairs(fields);
@@ -75,7 +74,6 @@ async fn connect(provider: &OidcProvider, client: OidcClient) -> Answer {
     answer
 }
 
-#[allow(clippy::disallowed_methods, reason = "a call by hand, with no Claviger between")]
 async fn userinfo(provider: &OidcProvider, access_token: &str) -> Answer {
     let response = reqwest::Client::new().get(provider.userinfo_endpoint()).bearer_auth(access_token).send().await.unwrap();
     let status = response.status().as_u16();

@@ -1,7 +1,6 @@
 //! The house rules that a machine can hold, over the text of `src/`: who may use whom, how long a
 //! file and a function may be, and that code knows no provider. Each rule is also shown a wrong
 //! sample, so that a rule that catches nothing fails.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
 
 mod imports;
 mod providers;
@@ -67,4 +66,18 @@ fn an_exception_is_expected_not_allowed() {
     };
     assert_none(program().iter().flat_map(allows).collect());
     assert_eq!(allows(&Source::of("domain/x.rs", "//! x\n#[allow(dead_code)]\nfn f() {}\n")).len(), 1);
+}
+
+#[test]
+fn the_program_denies_what_only_tests_may_do() {
+    let denied =
+        ["disallowed_methods", "disallowed_types", "expect_used", "panic", "print_stderr", "print_stdout", "unwrap_used"];
+    let lax = |source: &Source| {
+        let head = source.code.split_once("#![deny(").and_then(|(_, rest)| rest.split_once(')')).map_or("", |(list, _)| list);
+        denied.iter().any(|lint| !head.contains(&format!("clippy::{lint},")))
+    };
+    let roots: Vec<_> = program().into_iter().filter(|source| matches!(source.path.as_str(), "lib.rs" | "main.rs")).collect();
+    assert_eq!(roots.len(), 2);
+    assert_none(roots.iter().filter(|root| lax(root)).map(|root| Breach::new(root, 1, "denies too little")).collect());
+    assert!(lax(&Source::of("lib.rs", "#![deny(clippy::unwrap_used, clippy::panic,)]")));
 }

@@ -208,7 +208,6 @@ impl Browser<'_> {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "the end user's browser is no part of the program")]
 fn http() -> Client {
     Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap()
 }
