@@ -110,7 +110,7 @@ impl DataKey {
     }
 
     pub(super) fn random(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
-        Ok(Self::new(random(entropy)?, &*Zeroizing::new(random::<KEY_LEN>(entropy)?)))
+        Ok(Self::new(random(entropy)?, &Zeroizing::new(random::<KEY_LEN>(entropy)?)))
     }
 
     pub(super) fn seal(&self, nonce: [u8; 24], context: &Context<'_>, plain: &[u8]) -> Result<Vec<u8>, SealError> {

@@ -20,7 +20,7 @@ use super::health::Nothing;
 
 #[derive(Deserialize, ToSchema)]
 pub struct EnableProviderBody {
-    #[schema(example = "google")]
+    #[schema(example = "sandbox")]
     provider: String,
     /// Your name for it; the provider's id when left out. Another name enables the provider a second time.
     #[serde(default, deserialize_with = "lenient::text")]

@@ -23,7 +23,7 @@ const MIN_TTL_MAX: u64 = 366 * 86_400;
 
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct GetAccessToken {
-    #[schema(example = "google")]
+    #[schema(example = "sandbox")]
     provider: String,
     /// Your own id of your user; also accepted as `end_user`.
     #[serde(alias = "end_user")]
