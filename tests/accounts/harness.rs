@@ -15,9 +15,9 @@ use claviger::adapters::memory::MemoryKv;
 use claviger::ports::entropy::{Entropy, EntropyError};
 use claviger::ports::kv::{AttemptId, Batch, Commit, Entries, Key, Kv, KvError, Partition, Settled, Versioned, Write};
 use claviger::ports::mail::{Mail, MailError, MailMessage};
+use claviger::services::Core;
 use claviger::services::accounts::{AccountSettings, Accounts, Signup};
 use claviger::services::api_keys::{ApiKeys, Trust};
-use claviger::services::{Core, Services};
 use claviger::store::{Keyring, MasterKey, Store};
 use claviger::web::State;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
@@ -204,7 +204,7 @@ impl World {
         let Setup { signup, proxied, proofs, hashes_at_once } = setup;
         let settings = AccountSettings { signup, trust: TRUST, proofs, hashes_at_once };
         let accounts = Accounts::new(core.clone(), mail.clone(), settings, Handle::current());
-        let services = Services::new(core.clone(), accounts, ApiKeys::new(core, TRUST, 100));
+        let services = crate::broker::services(&core, accounts, ApiKeys::new(core.clone(), TRUST, 100));
         let trusted_proxies: Vec<IpAddr> = if proxied { vec!["127.0.0.1".parse().unwrap()] } else { Vec::new() };
         let state = web::Data::new(State { services, trusted_proxies, hosts: None });
         let url = serve(state.clone());
@@ -255,13 +255,10 @@ impl World {
     }
 
     /// The one mail in the box.
-    #[track_caller]
-    pub fn one_mail(&self) -> impl Future<Output = Letter> {
-        async {
-            let mut mails = self.mails().await;
-            assert_eq!(mails.len(), 1, "{:?}", mails.iter().map(|mail| &mail.subject).collect::<Vec<_>>());
-            Letter(mails.remove(0))
-        }
+    pub async fn one_mail(&self) -> Letter {
+        let mut mails = self.mails().await;
+        assert_eq!(mails.len(), 1, "{:?}", mails.iter().map(|mail| &mail.subject).collect::<Vec<_>>());
+        Letter(mails.remove(0))
     }
 
     /// A signup; the letter that came.

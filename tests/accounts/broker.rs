@@ -1,0 +1,55 @@
+//! The use cases that these tests do not use, since a server has all of them: no provider, and no way
+//! out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use claviger::domain::call::{HttpAnswer, HttpCall};
+
+use claviger::ports::outbound::{CallError, Outbound};
+use claviger::services::accounts::Accounts;
+use claviger::services::api_keys::ApiKeys;
+use claviger::services::cached::{Cached, Trust};
+use claviger::services::catalogue::Catalogue;
+use claviger::services::connect::{Connect, ConnectPolicy};
+use claviger::services::connections::Connections;
+use claviger::services::integrations::{Integrations, RedirectStyle};
+use claviger::services::refresh::{RefreshPolicy, Refresher};
+use claviger::services::vault::Vault;
+use claviger::services::{Core, Services};
+use tokio::runtime::Handle;
+
+struct NoWayOut;
+
+#[async_trait]
+impl Outbound for NoWayOut {
+    async fn call(&self, _: HttpCall, _: Duration) -> Result<HttpAnswer, CallError> {
+        Err(CallError::NotSent("these tests call nobody".to_owned()))
+    }
+}
+
+pub fn services(core: &Core, accounts: Accounts, api_keys: ApiKeys) -> Services {
+    let trust = Trust { trust: Duration::from_secs(1), cut_off: Duration::from_secs(30), entries: 100 };
+    let (outbound, runtime, node) = (Arc::new(NoWayOut), Handle::current(), "test".to_owned());
+    let (redirect, refresh) = (RedirectStyle::PerIntegration, RefreshPolicy::default());
+    let catalogue = Arc::new(Catalogue::load(None, &BTreeMap::new()).unwrap());
+    let integrations = Arc::new(Integrations::new(core.clone(), catalogue.clone(), redirect, trust));
+    let known = Arc::new(Cached::new(core.clone(), trust));
+    let connections =
+        Connections::new(core.clone(), integrations.clone(), known.clone(), outbound.clone(), runtime.clone(), node.clone());
+    let policy = ConnectPolicy {
+        link_ttl: Duration::from_secs(600),
+        state_ttl: Duration::from_secs(600),
+        redirect,
+        call_deadline: Duration::from_secs(10),
+        keep_trying: Duration::from_secs(60),
+        node: node.clone(),
+    };
+    let aside = (policy, runtime.clone());
+    let connect = Connect::new(core.clone(), integrations.clone(), connections.clone(), outbound.clone(), aside);
+    let refresher = Arc::new(Refresher::new(core.clone(), known.clone(), outbound, refresh, node, runtime));
+    let vault = Vault::new(core.clone(), integrations.clone(), known, refresher.clone(), connect.clone());
+    Services { core: core.clone(), catalogue, accounts, api_keys, integrations, connect, vault, connections, refresher }
+}
