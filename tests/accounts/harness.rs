@@ -23,6 +23,7 @@ use claviger::web::State;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use serde_json::Value;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 use crate::clock::TestClock;
 
@@ -59,6 +60,10 @@ impl Mail for Postbox {
 }
 
 impl Postbox {
+    pub fn count(&self) -> usize {
+        self.sent.lock().unwrap().len()
+    }
+
     pub fn refuse(&self, times: u32) {
         *self.refuse.lock().unwrap() = times;
     }
@@ -69,11 +74,23 @@ pub struct WatchedKv {
     inner: MemoryKv,
     pub taken: Mutex<Vec<Write>>,
     pub away: AtomicBool,
+    /// The next read of a key that begins so waits until it is let go.
+    gate: Mutex<Option<(&'static [u8], oneshot::Receiver<()>)>>,
 }
 
 impl WatchedKv {
     fn reach(&self) -> Result<(), KvError> {
         if self.away.load(Ordering::SeqCst) { Err(KvError::Unavailable("switched off".to_owned())) } else { Ok(()) }
+    }
+
+    pub fn hold_read(&self, prefix: &'static [u8]) -> oneshot::Sender<()> {
+        let (go, gate) = oneshot::channel();
+        *self.gate.lock().unwrap() = Some((prefix, gate));
+        go
+    }
+
+    pub fn is_holding(&self) -> bool {
+        self.gate.lock().unwrap().is_none()
     }
 
     /// Every key name and value ever written.
@@ -91,6 +108,10 @@ impl WatchedKv {
 impl Kv for WatchedKv {
     async fn get(&self, key: &Key) -> Result<Option<Versioned>, KvError> {
         self.reach()?;
+        let held = self.gate.lock().unwrap().take_if(|(prefix, _)| key.name.starts_with(prefix));
+        if let Some((_, gate)) = held {
+            gate.await.expect("the test lets go of what it holds");
+        }
         self.inner.get(key).await
     }
     async fn list(&self, partition: &Partition, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Entries, KvError> {
@@ -184,8 +205,12 @@ impl World {
 
     pub async fn with(setup: Setup) -> Self {
         let clock = TestClock::new();
-        let kv =
-            Arc::new(WatchedKv { inner: MemoryKv::new(clock.clone()), taken: Mutex::default(), away: AtomicBool::new(false) });
+        let kv = Arc::new(WatchedKv {
+            inner: MemoryKv::new(clock.clone()),
+            taken: Mutex::default(),
+            away: AtomicBool::new(false),
+            gate: Mutex::default(),
+        });
         let master = MasterKey::generate(&Random).unwrap();
         Self::on(setup, clock, kv, master).await
     }
