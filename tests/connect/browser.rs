@@ -67,8 +67,11 @@ impl Browser {
         let cookies: Vec<String> = self.jar.lock().unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect();
         let request = if cookies.is_empty() { request } else { request.header("cookie", cookies.join("; ")) };
         let response = request.send().await.unwrap();
-        let seen =
-            Seen { status: response.status().as_u16(), headers: response.headers().clone(), body: response.text().await.unwrap() };
+        let seen = Seen {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            body: response.text().await.unwrap(),
+        };
         self.keep(&seen);
         seen
     }

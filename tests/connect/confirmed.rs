@@ -76,7 +76,10 @@ async fn a_ticket_is_of_one_tenant_and_of_keys_that_may_make_links() {
     let ticket = consent(&world, &Browser::default(), &world.link_for("user_1").await).await;
     let (status, foreign) = finish(&world, &world.rival.key, &ticket, "user_1").await;
     let (unknown_status, unknown) = finish(&world, &world.rival.key, &"A".repeat(43), "user_1").await;
-    assert_eq!((status, foreign["code"].clone(), foreign["detail"].clone()), (unknown_status, unknown["code"].clone(), unknown["detail"].clone()));
+    assert_eq!(
+        (status, foreign["code"].clone(), foreign["detail"].clone()),
+        (unknown_status, unknown["code"].clone(), unknown["detail"].clone())
+    );
 
     let new = NewApiKey { name: "reader".to_owned(), scopes: Scopes::of([Scope::TokensRead]), expires_in: None };
     let (_, reader) = world.services.api_keys.issue(&world.acme.id, new).await.unwrap();
@@ -105,7 +108,8 @@ async fn the_link_lives_until_completion() {
     let declined = browser.get(&link).await.location();
     let state = param(&declined, "state").unwrap();
     let back = param(&declined, "redirect_uri").unwrap();
-    let landed = browser.get(&format!("{back}?error=access_denied&state={state}&iss=https%3A%2F%2Fhonest.example")).await.location();
+    let landed =
+        browser.get(&format!("{back}?error=access_denied&state={state}&iss=https%3A%2F%2Fhonest.example")).await.location();
     assert_eq!(param(&landed, "code").unwrap(), "access_denied");
 
     // Begun in the link's last second, completed and confirmed as late as each step allows.

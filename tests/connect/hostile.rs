@@ -5,7 +5,7 @@ use futures::future::join_all;
 use serde_json::json;
 
 use crate::browser::{Browser, client, form, param};
-use crate::world::{World, BACK, OTHER_BACK};
+use crate::world::{BACK, OTHER_BACK, World};
 
 const RACERS: usize = 256;
 
@@ -230,12 +230,16 @@ async fn every_redirect_of_a_callback_leads_to_a_registered_place() {
     let world = World::usual().await;
     let browser = Browser::default();
     let wishes = ["return_url", "redirect_uri", "user_redirect_url", "next", "url", "to", "RelayState"];
-    let places = ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)", "https://app.example.evil.example"];
+    let places =
+        ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)", "https://app.example.evil.example"];
     for (n, wish) in wishes.iter().enumerate() {
         let authorize = world.begin(&browser, "user_1").await;
         let place: String = form_urlencoded::byte_serialize(places[n % places.len()].as_bytes()).collect();
         let landed = browser.get(&format!("{}&{wish}={place}", world.callback(&authorize, "c"))).await.location();
-        assert!([BACK, OTHER_BACK].iter().any(|registered| landed.as_str().starts_with(&format!("{registered}&status="))), "{landed}");
+        assert!(
+            [BACK, OTHER_BACK].iter().any(|registered| landed.as_str().starts_with(&format!("{registered}&status="))),
+            "{landed}"
+        );
     }
 }
 

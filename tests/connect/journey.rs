@@ -223,7 +223,8 @@ async fn a_server_may_have_one_address_for_all_integrations() {
 
     let per_integration = World::usual().await;
     let authorize = per_integration.begin(&browser, "user_1").await;
-    let (_, query) = per_integration.callback(&authorize, "c").split_once('?').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let (_, query) =
+        per_integration.callback(&authorize, "c").split_once('?').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     let refused = browser.get(&format!("{}/authorization-success?{query}", per_integration.base)).await;
     assert_eq!(refused.status, 400);
     assert!(per_integration.provider.calls().is_empty());

@@ -190,7 +190,8 @@ async fn many_askers_at_once_get_one_link() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn confirmation_by_the_tenant_needs_a_place_to_hand_the_ticket_to() {
-    let setting = Setting { confirm: claviger::domain::integration::Confirm::Tenant, user_redirect_url: None, ..Setting::default() };
+    let setting =
+        Setting { confirm: claviger::domain::integration::Confirm::Tenant, user_redirect_url: None, ..Setting::default() };
     let world = World::with(setting).await;
     let (status, answer) = world.call(&world.acme.key, "/authorize-honest", json!({ "end_user_id": "u" })).await;
     assert_eq!((status, &answer["field"]), (400, &json!("return_url")));

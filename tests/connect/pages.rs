@@ -81,7 +81,9 @@ async fn foreign_text_stays_text() {
         let encoded: String = form_urlencoded::byte_serialize(polyglot.as_bytes()).collect();
         let authorize = world.begin(&browser, "u2").await;
         let (back, state) = (param(&authorize, "redirect_uri").unwrap(), param(&authorize, "state").unwrap());
-        let query = format!("error={encoded}&error_description={encoded}&error_uri={encoded}&state={state}&iss=https%3A%2F%2Fhonest.example");
+        let query = format!(
+            "error={encoded}&error_description={encoded}&error_uri={encoded}&state={state}&iss=https%3A%2F%2Fhonest.example"
+        );
         let refused = browser.get(&format!("{back}?{query}")).await;
         assert_page(&refused, polyglot);
         assert!(!refused.body.contains("alert") && !refused.body.contains("7*7"), "what a provider says is not shown at all");
@@ -94,10 +96,9 @@ async fn foreign_text_stays_text() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flow_cookie_is_as_narrow_as_it_can_be() {
-    for (https, expected) in [
-        (false, "HttpOnly; SameSite=Lax; Path=/; Max-Age=600"),
-        (true, "HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=600"),
-    ] {
+    for (https, expected) in
+        [(false, "HttpOnly; SameSite=Lax; Path=/; Max-Age=600"), (true, "HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=600")]
+    {
         let world = World::with(Setting { https, ..Setting::default() }).await;
         let browser = Browser::default();
         let pressed = world.press(&browser, &world.link_for("u").await, "connect").await;

@@ -101,12 +101,8 @@ impl World {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let public_url = if setting.https { "https://claviger.example".to_owned() } else { base.clone() };
-        let core = Core {
-            store: store.clone(),
-            clock: clock.clone(),
-            entropy: Arc::new(SystemEntropy),
-            public_url: public_url.into(),
-        };
+        let core =
+            Core { store: store.clone(), clock: clock.clone(), entropy: Arc::new(SystemEntropy), public_url: public_url.into() };
         let provider = Arc::new(FakeProvider::default());
         let folder = tempfile::tempdir().unwrap();
         let services = services(&core, &provider, folder.path(), setting.redirect);

@@ -87,7 +87,7 @@ fn connect_page(state: &State, invitation: &Invitation, provider: &str, link: &s
 /// workspace hosts), so with a provider on https any further https is allowed as well.
 fn sources(places: &[Url]) -> Vec<String> {
     let mut sources: Vec<String> = Vec::new();
-    let origins = places.iter().map(|place| place.origin().ascii_serialization());
+    let origins = places.iter().map(source_of);
     let any_https = places.first().filter(|provider| provider.scheme() == "https").map(|_| "https:".to_owned());
     for source in origins.chain(any_https) {
         if !sources.contains(&source) {
@@ -95,6 +95,14 @@ fn sources(places: &[Url]) -> Vec<String> {
         }
     }
     sources
+}
+
+/// An IPv6 address has no form as a source (CSP 3, 2.3.1), so its scheme must do.
+fn source_of(place: &Url) -> String {
+    match place.host() {
+        Some(url::Host::Ipv6(_)) => format!("{}:", place.scheme()),
+        _ => place.origin().ascii_serialization(),
+    }
 }
 
 /// Browsers say where a request comes from, in `Sec-Fetch-Site` and, with a POST, in `Origin`; other
