@@ -84,6 +84,13 @@ impl Warning {
     }
 }
 
+/// Who asks for what, of which integration.
+struct Asked<'a> {
+    caller: &'a Caller,
+    active: Active,
+    query: &'a TokenQuery,
+}
+
 /// What is to be done about a token.
 enum Need {
     Nothing(Option<Warning>),
@@ -106,18 +113,19 @@ impl Vault {
     pub async fn token(&self, caller: &Caller, query: TokenQuery) -> Result<Served, Refusal> {
         let tenant = caller.require(Scope::TokensRead)?;
         let active = self.integrations.active(tenant, &query.provider, &query.integration).await?;
+        let asked = Asked { caller, active, query: &query };
         let integration = IntegrationId::derive(tenant, &query.provider, &query.integration);
         let id = ConnectionId::derive(tenant, &query.end_user, &integration, &query.account);
         let mut found = self.connections.read(id.as_str(), || keys::connection(tenant, &id)).await?;
         for _ in 0..LOOKS {
             let Some(current) = found.filter(|found| !found.record.is_gone()) else {
-                return Err(self.not_connected(caller, &active, &query).await);
+                return Err(self.not_connected(&asked).await);
             };
             let name = chosen_set(&current.record, query.token_set.as_ref())?;
             let Some(set) = current.record.set(&name) else { return Err(no_such_set(&current.record)) };
             let now = self.core.clock.now();
-            let order = || order(&active, &current, &name, set.generation);
-            match self.need(&query, &current.record, set, &active, now)? {
+            let order = || order(&asked.active, &current, &name, set.generation);
+            match self.need(&asked, &current.record, set, now)? {
                 Need::Nothing(warning) => return Ok(served(&current, name, now, warning)),
                 Need::Soon => {
                     self.refresher.start(order());
@@ -127,35 +135,27 @@ impl Vault {
                 Need::Now => match self.refresher.refreshed(order()).await {
                     Outcome::Refreshed(newer) => return Ok(served(&newer, name, self.core.clock.now(), None)),
                     Outcome::Gone => found = self.connections.reread(id.as_str(), &keys::connection(tenant, &id)).await?,
-                    Outcome::Failed(setback) => return self.make_do(caller, &active, &query, &current, name, setback).await,
+                    Outcome::Failed(setback) => return self.make_do(&asked, &current, name, setback).await,
                 },
             }
         }
         Err(Refusal::new(ErrorCode::Conflict, "The connection is being changed at this moment; try again."))
     }
 
-    fn need(
-        &self,
-        query: &TokenQuery,
-        connection: &Connection,
-        set: &TokenSet,
-        active: &Active,
-        now: Timestamp,
-    ) -> Result<Need, Refusal> {
+    fn need(&self, asked: &Asked<'_>, connection: &Connection, set: &TokenSet, now: Timestamp) -> Result<Need, Refusal> {
+        let Asked { active, query, .. } = asked;
         let tokens = &set.current;
         let over = matches!(connection.status, Status::NeedsReauth { .. });
         let refreshable =
             tokens.refresh.is_some() && active.provider.refresh().class() != crate::domain::provider::RefreshClass::None;
         check_min_ttl(query, set)?;
+        let freshness = tokens.freshness(now);
         if query.refresh == Refresh::Forced && refreshable && !over {
-            return Ok(if self.was_just_refreshed(set, now) {
-                Need::Nothing(Some(Warning::RecentlyRefreshed))
-            } else {
-                Need::Now
-            });
+            let enough = freshness != Freshness::Stale && self.was_just_refreshed(set, now);
+            return Ok(if enough { Need::Nothing(Some(Warning::RecentlyRefreshed)) } else { Need::Now });
         }
         let short = query.min_ttl.is_some_and(|wanted| tokens.left(now).is_some_and(|left| left < wanted));
-        Ok(match tokens.freshness(now) {
+        Ok(match freshness {
             // Judged by the flight alone, which knows why.
             Freshness::Stale => Need::Now,
             _ if over => Need::Nothing(Some(Warning::ReauthorizationRequired)),
@@ -174,9 +174,7 @@ impl Vault {
     /// The refresh failed: what still works is served with a warning, else the caller is told what to do.
     async fn make_do(
         &self,
-        caller: &Caller,
-        active: &Active,
-        query: &TokenQuery,
+        asked: &Asked<'_>,
         current: &Found<Connection>,
         name: TokenSetName,
         setback: Setback,
@@ -193,7 +191,7 @@ impl Vault {
         Err(match setback.why {
             Why::NeedsReauth => {
                 let detail = "The provider no longer refreshes this connection; the end user must connect again.";
-                self.with_link(Refusal::new(ErrorCode::ReauthorizationRequired, detail), caller, active, query).await
+                self.with_link(Refusal::new(ErrorCode::ReauthorizationRequired, detail), asked).await
             }
             Why::IntegrationBroken => {
                 let detail = format!(
@@ -220,17 +218,17 @@ impl Vault {
         })
     }
 
-    async fn not_connected(&self, caller: &Caller, active: &Active, query: &TokenQuery) -> Refusal {
+    async fn not_connected(&self, asked: &Asked<'_>) -> Refusal {
         let detail = "This end user has not connected this provider; send them through the authorize link.";
-        self.with_link(Refusal::new(ErrorCode::ConnectionNotFound, detail), caller, active, query).await
+        self.with_link(Refusal::new(ErrorCode::ConnectionNotFound, detail), asked).await
     }
 
     /// Adds the link that mends it, for callers who may make links.
-    async fn with_link(&self, refusal: Refusal, caller: &Caller, active: &Active, query: &TokenQuery) -> Refusal {
-        if !caller.may(Scope::LinksWrite) {
+    async fn with_link(&self, refusal: Refusal, asked: &Asked<'_>) -> Refusal {
+        if !asked.caller.may(Scope::LinksWrite) {
             return refusal;
         }
-        match self.link(active, query).await {
+        match self.link(&asked.active, asked.query).await {
             Ok(link) => refusal.with_authorize_url(link.authorize_url),
             // A link that needs params of its own cannot be guessed; the answer stands without it.
             Err(error) => {

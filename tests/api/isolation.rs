@@ -19,12 +19,14 @@ struct Names {
     ticket: String,
 }
 
+type Fields = fn(&Names) -> Value;
+
 /// How each tenant route is tried: the scope it needs, and its fields for the names given. A GET has
 /// them in the path or query.
-fn probes() -> BTreeMap<&'static str, (&'static str, fn(&Names) -> Value)> {
-    let nothing: fn(&Names) -> Value = |_| json!({});
+fn probes() -> BTreeMap<&'static str, (&'static str, Fields)> {
+    let nothing: Fields = |_| json!({});
     BTreeMap::from([
-        ("POST /create-api-key", ("admin", (|_| json!({ "name": "mine" })) as fn(&Names) -> Value)),
+        ("POST /create-api-key", ("admin", (|_| json!({ "name": "mine" })) as Fields)),
         ("GET /api-keys", ("admin", nothing)),
         ("POST /revoke-api-key", ("admin", |names| json!({ "id": names.api_key }))),
         (

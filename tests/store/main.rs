@@ -12,6 +12,7 @@ mod proxy;
 mod redis;
 #[path = "../support/redis.rs"]
 mod redis_server;
+mod sealed;
 mod sqlite;
 mod suite;
 mod world;

@@ -41,6 +41,7 @@ pub struct OidcClient {
 /// Sends its secret in the form (`client_secret_post`).
 pub const POST_CLIENT: OidcClient = OidcClient { id: "client-post", secret: "client-post-secret" };
 /// Sends its secret in the header (`client_secret_basic`).
+#[allow(dead_code, reason = "shared by test binaries; each uses a part")]
 pub const BASIC_CLIENT: OidcClient = OidcClient { id: "client-basic", secret: "client-basic-secret" };
 
 /// What the token endpoint has done so far.
