@@ -46,7 +46,9 @@ impl Kv for RoughKv {
     async fn get(&self, key: &Key) -> Result<Option<Versioned>, KvError> {
         let found = self.inner.get(key).await;
         match key.name.starts_with(b"grant/").then(|| self.join()).flatten() {
-            Some(barrier) => drop(barrier.wait().await),
+            Some(barrier) => {
+                barrier.wait().await;
+            }
             None => yield_now().await,
         }
         found
