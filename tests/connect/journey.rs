@@ -6,12 +6,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use claviger::domain::event::EventKind;
 use claviger::domain::ids::TokenSetName;
+use claviger::services::connect::Callback;
 use claviger::services::integrations::RedirectStyle;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::browser::{Browser, client, param};
+use crate::browser::{Browser, param};
 use crate::world::{BACK, OTHER_BACK, Setting, World};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,15 +166,21 @@ async fn several_flows_of_one_browser_do_not_disturb_each_other() {
     assert_eq!(world.connections(&world.acme).await.len(), 2);
 }
 
+/// A server may drop what it was doing for a browser that has left; here that is done for sure.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_browser_loses_nothing() {
     let world = World::usual().await;
     let browser = Browser::default();
     let authorize = world.begin(&browser, "user_1").await;
     let gate = world.provider.hold();
-    let cookies: Vec<String> = browser.cookies().iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let request = client().get(world.callback(&authorize, "c")).header("cookie", cookies.join("; ")).send();
-    let waiting = tokio::spawn(request);
+    let arrived = url::Url::parse(&world.callback(&authorize, "c")).unwrap();
+    let callback = Callback {
+        integration: arrived.path_segments().unwrap().next_back().map(str::to_owned),
+        pairs: arrived.query_pairs().into_owned().collect(),
+        cookies: browser.cookies().into_iter().map(|(name, value)| (name.replacen("clv_", "", 1), value)).collect(),
+    };
+    let connect = world.services.connect.clone();
+    let waiting = tokio::spawn(async move { connect.complete(callback).await });
     while world.provider.calls().is_empty() {
         tokio::task::yield_now().await;
     }
