@@ -64,6 +64,11 @@ pub async fn ask(socket: &Path, ask: &Ask) -> io::Result<Told> {
 
 /// Binds the socket. Whoever holds the folder's lock may replace what a crash left there.
 pub(super) fn bind(socket: &Path) -> io::Result<UnixListener> {
+    let named = |cause: io::Error| io::Error::new(cause.kind(), format!("the admin socket {}: {cause}", socket.display()));
+    listen_on(socket).map_err(named)
+}
+
+fn listen_on(socket: &Path) -> io::Result<UnixListener> {
     match std::fs::remove_file(socket) {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
         _ => {}

@@ -63,7 +63,7 @@ impl World {
     pub(super) async fn services(&self, settings: Settings, parts: Parts, place: Place<'_>) -> Result<Services, BuildError> {
         let mail = parts.mail.map_or_else(|| self.mail(&settings), Ok)?;
         let outbound = parts.outbound.map_or_else(|| outbound(&settings), Ok)?;
-        let catalogue = Arc::new(catalogue(&settings, place.sandbox)?);
+        let catalogue = Arc::new(catalogue(&settings, parts.deployment, place.sandbox)?);
         let node = settings.node.id.map_or_else(|| place.folder.node_id(self.entropy.as_ref()), Ok)?;
         let kv = match parts.kv {
             Some(kv) => kv,
@@ -180,7 +180,11 @@ fn outbound(settings: &Settings) -> Result<Arc<dyn Outbound>, BuildError> {
 }
 
 /// A provider whose file needs something of the deployment is left out where it is not there.
-fn catalogue(settings: &Settings, sandbox: Option<String>) -> Result<Catalogue, BuildError> {
-    let deployment: BTreeMap<_, _> = sandbox.map(|origin| (SANDBOX_ORIGIN.to_owned(), origin)).into_iter().collect();
+fn catalogue(
+    settings: &Settings,
+    mut deployment: BTreeMap<String, String>,
+    sandbox: Option<String>,
+) -> Result<Catalogue, BuildError> {
+    deployment.extend(sandbox.map(|origin| (SANDBOX_ORIGIN.to_owned(), origin)));
     Ok(Catalogue::load(settings.providers.as_deref(), &deployment)?)
 }

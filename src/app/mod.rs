@@ -8,6 +8,7 @@ mod http;
 pub mod process;
 mod stores;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -36,6 +37,9 @@ use http::Running;
 
 pub use http::BindError;
 
+/// Clients leave this port out of `Host`.
+const HTTP_PORT: u16 = 80;
+
 /// Capabilities that a test brings itself; what is `None` is the real one.
 #[derive(Default)]
 pub struct Parts {
@@ -44,6 +48,8 @@ pub struct Parts {
     pub kv: Option<Arc<dyn Kv>>,
     pub outbound: Option<Arc<dyn Outbound>>,
     pub mail: Option<Arc<dyn Mail>>,
+    /// What provider files ask of the deployment, besides the sandbox's origin.
+    pub deployment: BTreeMap<String, String>,
 }
 
 /// Why the server did not start.
@@ -72,6 +78,7 @@ pub struct Application {
     settings: settings::Server,
     listener: TcpListener,
     ops: Option<TcpListener>,
+    ops_address: Option<SocketAddr>,
     sandbox: Option<(TcpListener, Arc<Sandbox>)>,
     address: SocketAddr,
     state: web::Data<State>,
@@ -88,7 +95,9 @@ impl Application {
         let address = listener.local_addr()?;
         let ops = server.ops_listen.map(|address| http::bind("server.ops_listen", address)).transpose()?;
         let public_url = origin_or(server.public_url.as_ref(), address);
-        let hosts = (settings.mode == Mode::Dev).then(|| own_hosts(address, &public_url));
+        let ops_address = ops.as_ref().map(TcpListener::local_addr).transpose()?;
+        let addresses = [Some(address), ops_address];
+        let hosts = (settings.mode == Mode::Dev).then(|| own_hosts(addresses.into_iter().flatten(), &public_url));
         let world = World::of(&parts);
         let sandbox = sandbox(&world, &settings, &folder, address)?;
         let origin = sandbox.as_ref().map(|(_, sandbox)| sandbox.issuer().to_owned());
@@ -96,12 +105,22 @@ impl Application {
         let services = world.services(settings, parts, place).await?;
         let trusted_proxies = server.trusted_proxies.clone();
         let state = web::Data::new(State { services, trusted_proxies, hosts });
-        Ok(Self { settings: server, listener, ops, sandbox, address, state, folder })
+        Ok(Self { settings: server, listener, ops, ops_address, sandbox, address, state, folder })
     }
 
     /// Where the server listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the operator's listener is, if there is one.
+    pub fn ops_address(&self) -> Option<SocketAddr> {
+        self.ops_address
+    }
+
+    /// Where the sandbox is reached, if there is one.
+    pub fn sandbox_origin(&self) -> Option<&str> {
+        self.sandbox.as_ref().map(|(_, sandbox)| sandbox.issuer())
     }
 
     pub fn services(&self) -> &Services {
@@ -115,7 +134,7 @@ impl Application {
     /// Serves until `stop` returns. Then: accept no more, finish requests, finish flights, close; the
     /// sandbox last, since a flight may be under way to it.
     pub async fn run_until_stopped(self, stop: impl Future<Output = ()>) -> io::Result<()> {
-        let Self { settings, listener, ops, sandbox, address, state, folder } = self;
+        let Self { settings, listener, ops, sandbox, address, state, folder, .. } = self;
         let sandbox = sandbox.map(|(listener, sandbox)| http::sandbox(listener, &settings, sandbox)).transpose()?;
         let sandbox = sandbox.map(Running::start);
         let mut public = Running::start(http::public(listener, &settings, state.clone())?);
@@ -168,14 +187,15 @@ fn origin_or(url: Option<&Url>, address: SocketAddr) -> String {
     url.map_or_else(|| format!("http://{address}"), |url| url.as_str().trim_end_matches('/').to_owned())
 }
 
-/// The `Host` values `dev` answers to: whatever means this listener, and the public URL's.
-fn own_hosts(address: SocketAddr, public_url: &str) -> Vec<String> {
-    let port = address.port();
+/// The `Host` values `dev` answers to: whatever means its listeners, and the public URL's.
+fn own_hosts(addresses: impl Iterator<Item = SocketAddr>, public_url: &str) -> Vec<String> {
     let names = ["localhost", "127.0.0.1", "[::1]"];
-    let mut hosts: Vec<String> = names.iter().map(|name| format!("{name}:{port}")).collect();
-    if port == 80 {
-        hosts.extend(names.map(str::to_owned));
+    let mut hosts: Vec<String> = public_url.split_once("://").map(|(_, authority)| authority.to_owned()).into_iter().collect();
+    for port in addresses.map(|address| address.port()) {
+        hosts.extend(names.map(|name| format!("{name}:{port}")));
+        if port == HTTP_PORT {
+            hosts.extend(names.map(str::to_owned));
+        }
     }
-    hosts.extend(public_url.split_once("://").map(|(_, authority)| authority.to_owned()));
     hosts
 }
