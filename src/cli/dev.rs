@@ -85,7 +85,7 @@ pub fn layers(mut layers: Layers, data: &Path) -> Layers {
 }
 
 /// A new folder gets a key; a folder with a store whose key is gone must not get another.
-fn ensure_master_key(folder: &NodeFolder) -> Result<(), Failure> {
+pub fn ensure_master_key(folder: &NodeFolder) -> Result<(), Failure> {
     if folder.file(MASTER_KEY).exists() || folder.file(STORE).exists() {
         return Ok(());
     }
@@ -103,7 +103,7 @@ Try it in another terminal:
 
   . {env}
   auth="Authorization: Bearer $CLAVIGER_API_KEY"
-  curl -H "$auth" $CLAVIGER_URL/enable-provider -d provider=sandbox -d client_id=me -d client_secret=anything -d scopes=profile
+  curl -H "$auth" $CLAVIGER_URL/enable-provider -d provider=sandbox -d client_id=me -d client_secret=anything -d scopes=read
   curl -H "$auth" $CLAVIGER_URL/authorize-sandbox -d end_user_id=alice     # open authorize_url in a browser
   curl -H "$auth" $CLAVIGER_URL/get-access-token -d provider=sandbox -d end_user_id=alice
 "#,

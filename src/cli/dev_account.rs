@@ -26,6 +26,14 @@ pub struct DevAccount {
 }
 
 impl DevAccount {
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub fn api_key(&self) -> &SecretString {
+        &self.api_key
+    }
+
     /// One `NAME=value` per line; no value needs quoting in a shell.
     pub fn lines(&self) -> String {
         format!(
@@ -50,7 +58,7 @@ impl DevAccount {
 
 /// The account of this folder: the one kept, if its key still opens this store; else a new one.
 pub async fn ensure(app: &Application) -> Result<DevAccount, Failure> {
-    let url = format!("http://{}", app.address());
+    let url = app.services().public_url().to_owned();
     let kept = std::fs::read_to_string(app.folder().file(FILE)).ok();
     let account = match kept.and_then(|text| DevAccount::parse(&text, url.clone())) {
         Some(kept) if app.services().api_keys.authenticate(&kept.api_key).await.is_ok() => kept,

@@ -2,6 +2,7 @@
 //! usage or settings.
 
 mod config_check;
+mod demo;
 mod dev;
 mod dev_account;
 mod failure;
@@ -33,6 +34,8 @@ struct Cli {
 enum Command {
     /// Run on this machine alone, everything embedded, nothing to install.
     Dev(dev::DevArgs),
+    /// Play the whole journey in this terminal: connect, token, expiry, refreshed token.
+    Demo(demo::DemoArgs),
     /// Run in production.
     Serve(serve::ServeArgs),
     /// Look at the settings.
@@ -112,6 +115,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Dev(args) => dev::run(args)?,
+        Command::Demo(args) => demo::run(args)?,
         Command::Serve(args) => serve::run(args)?,
         Command::Config(ConfigCommand::Check(args)) => config_check::run(args)?,
         Command::Tenant(TenantCommand::Create(args)) => tenant::create(args)?,
