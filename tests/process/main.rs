@@ -1,0 +1,8 @@
+//! The binary as people run it: what it prints, what it refuses, how it stops.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
+
+mod commands;
+mod dev;
+mod refusals;
+mod running;
+mod serve;
