@@ -25,7 +25,9 @@ impl SystemClock {
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this adapter is where the wall clock is read")]
     fn now(&self) -> Timestamp {
-        Timestamp::now()
+        // Whole milliseconds: what is stored and shown is what was judged, and no reader needs more.
+        let now = Timestamp::now();
+        Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
     }
 
     fn monotonic(&self) -> Duration {

@@ -13,6 +13,7 @@ mod contract;
 mod herd;
 mod isolation;
 mod journey;
+mod lifecycle;
 mod misbehaviour;
 mod oauthhandler;
 mod tokens;

@@ -42,6 +42,8 @@ pub struct Setup {
 
 pub struct TestApp {
     pub url: String,
+    /// The operator's listener, where the settings ask for one.
+    pub ops: Option<String>,
     pub clock: Arc<TestClock>,
     pub outbox: Arc<Outbox>,
     pub folder: TempDir,
@@ -98,15 +100,27 @@ impl TestApp {
         let parts = Parts { clock: Some(clock.clone()), kv: setup.kv, mail: Some(outbox.clone()), ..Parts::default() };
         let app = Application::build(settings, node, parts).await.expect("the server starts");
         let url = format!("http://{}", app.address());
+        let ops = app.ops_address().map(|address| format!("http://{address}"));
         let (stop, stopped) = oneshot::channel::<()>();
         let done = tokio::spawn(app.run_until_stopped(async {
             stopped.await.ok();
         }));
-        Self { url, clock, outbox, folder, stop: Some(stop), done: Some(done) }
+        Self { url, ops, clock, outbox, folder, stop: Some(stop), done: Some(done) }
+    }
+
+    /// Stops, and starts anew on what it left.
+    pub async fn restart(mut self, setup: Setup) -> Self {
+        self.end().await;
+        let folder = std::mem::replace(&mut self.folder, TempDir::new().expect("a folder"));
+        Self::started(setup, folder, self.clock.clone()).await
     }
 
     /// Stops as SIGTERM does, and returns when everything has ended.
     pub async fn stop(mut self) {
+        self.end().await;
+    }
+
+    async fn end(&mut self) {
         self.stop.take().map(|stop| stop.send(()));
         self.done.take().expect("it ran").await.expect("no panic").expect("a clean stop");
     }
@@ -144,6 +158,11 @@ pub struct Tenant {
 impl Tenant {
     pub fn with_key(&self, key: &str) -> Self {
         Self { key: key.to_owned(), ..self.clone() }
+    }
+
+    /// The same tenant, at another address of the server.
+    pub fn at(&self, url: &str) -> Self {
+        Self { url: url.to_owned(), ..self.clone() }
     }
 
     pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
@@ -376,18 +395,22 @@ fn form(request: reqwest::RequestBuilder, fields: &[(&str, &str)]) -> reqwest::R
 
 fn settings(setup: &Setup, folder: &Path) -> Settings {
     let providers = folder.join("providers");
-    std::fs::create_dir(&providers).expect("a folder");
+    std::fs::create_dir_all(&providers).expect("a folder");
     for (id, file) in &setup.providers {
         std::fs::write(providers.join(format!("{id}.toml")), file).expect("a file");
     }
-    let key = MasterKey::generate(&SystemEntropy).expect("randomness");
+    let key = folder.join("master.key");
+    if !key.exists() {
+        let fresh = MasterKey::generate(&SystemEntropy).expect("randomness");
+        std::fs::write(&key, fresh.expose_secret()).expect("a file");
+    }
     let mut fixed = vec![
         ("server.listen", "127.0.0.1:0".to_owned()),
         ("server.workers", "2".to_owned()),
         ("node.data", folder.join("node").display().to_string()),
         ("store.url", setup.store_url.clone().unwrap_or_else(|| "memory:".to_owned())),
         ("store.allow_volatile", "true".to_owned()),
-        ("keys.master", key.expose_secret().to_owned()),
+        ("keys.master_file", key.display().to_string()),
         ("accounts.signup", "open".to_owned()),
         ("providers.dir", providers.display().to_string()),
         ("sandbox.enabled", "true".to_owned()),
