@@ -25,18 +25,26 @@ pub struct Ended {
 }
 
 pub fn run(command: &mut Command) -> Ended {
-    let output = command.output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ended { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    run_typed(command, "")
 }
 
-/// As [`run`], with something typed.
+/// As [`run`], with something typed. A command that does not end is ended, and the test with it.
 pub fn run_typed(command: &mut Command, typed: &str) -> Ended {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+    // Whoever reads nothing may have closed it already.
+    _ = child.stdin.take().unwrap().write_all(typed.as_bytes());
+    let (id, (done, waiting)) = (child.id(), mpsc::channel::<()>());
+    let watch = std::thread::spawn(move || {
+        if waiting.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+            assert!(Command::new("kill").args(["-KILL", &id.to_string()]).status().unwrap().success());
+        }
+    });
     let output = child.wait_with_output().unwrap();
+    drop(done);
+    watch.join().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ended { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    let code = output.status.code().unwrap_or_else(|| panic!("it did not end: {command:?}"));
+    Ended { code, out: text(output.stdout), err: text(output.stderr) }
 }
 
 /// A server that runs until it is told to stop, or dropped.
