@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::available_parallelism;
 
 use tokio::runtime::Handle;
@@ -133,6 +134,7 @@ impl Shared {
             connect,
             connections,
             refresher,
+            stopping: AtomicBool::new(false),
             core: self.core,
         }
     }

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use actix_web::web;
 use url::Url;
@@ -147,6 +148,7 @@ impl Application {
             ended = public.failed() => return ended.and(Err(io::Error::other("the server ended by itself"))),
         }
         tracing::info!("stopping: finishing what is under way");
+        state.services.stopping.store(true, Ordering::Relaxed);
         public.stop().await?;
         state.services.drain().await;
         state.services.accounts.finish().await;

@@ -13,6 +13,7 @@ pub mod sandbox;
 pub mod vault;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -78,6 +79,8 @@ pub struct Services {
     pub vault: vault::Vault,
     pub connections: connections::Connections,
     pub refresher: Arc<refresh::Refresher>,
+    /// Set when the server begins to stop.
+    pub stopping: AtomicBool,
 }
 
 impl Services {
@@ -104,6 +107,9 @@ impl Services {
 
     /// What keeps the server from its work, if anything.
     pub async fn readiness(&self) -> Result<(), &'static str> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Err("the server is stopping");
+        }
         self.core.store.ping().await.map_err(|error| {
             tracing::warn!(%error, "not ready");
             "the store cannot be reached"

@@ -51,5 +51,6 @@ pub fn services(core: &Core, accounts: Accounts, api_keys: ApiKeys) -> Services 
     let connect = Connect::new(core.clone(), integrations.clone(), connections.clone(), outbound.clone(), aside);
     let refresher = Arc::new(Refresher::new(core.clone(), known.clone(), outbound, refresh, node, runtime));
     let vault = Vault::new(core.clone(), integrations.clone(), known, refresher.clone(), connect.clone());
-    Services { core: core.clone(), catalogue, accounts, api_keys, integrations, connect, vault, connections, refresher }
+    let stopping = std::sync::atomic::AtomicBool::new(false);
+    Services { stopping, core: core.clone(), catalogue, accounts, api_keys, integrations, connect, vault, connections, refresher }
 }

@@ -197,6 +197,7 @@ fn services(core: &Core, provider: &Arc<FakeProvider>, folder: &std::path::Path,
     let refresher =
         Arc::new(Refresher::new(core.clone(), cache.clone(), provider.clone(), RefreshPolicy::default(), node, runtime.clone()));
     Services {
+        stopping: std::sync::atomic::AtomicBool::new(false),
         core: core.clone(),
         catalogue,
         accounts: Accounts::new(core.clone(), mail, accounts, runtime),
