@@ -117,6 +117,10 @@ impl Vault {
         let integration = IntegrationId::derive(tenant, &query.provider, &query.integration);
         let id = ConnectionId::derive(tenant, &query.end_user, &integration, &query.account);
         let mut found = self.connections.read(id.as_str(), || keys::connection(tenant, &id)).await?;
+        if found.as_ref().is_some_and(|found| found.record.is_gone()) {
+            // An absence is never taken from the cache: the end user may just have connected elsewhere.
+            found = self.connections.reread(id.as_str(), &keys::connection(tenant, &id)).await?;
+        }
         for _ in 0..LOOKS {
             let Some(current) = found.filter(|found| !found.record.is_gone()) else {
                 return Err(self.not_connected(&asked).await);

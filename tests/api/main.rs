@@ -8,6 +8,8 @@ mod fake_provider;
 mod oidc;
 #[path = "../support/redis.rs"]
 mod redis;
+#[path = "../support/switched_kv.rs"]
+mod switched_kv;
 
 mod contract;
 mod herd;
@@ -15,6 +17,7 @@ mod isolation;
 mod journey;
 mod lifecycle;
 mod misbehaviour;
+mod nodes;
 mod oauthhandler;
 mod tokens;
 mod world;

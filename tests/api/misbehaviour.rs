@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::fake_provider::{Act, Answer, FakeProvider, TOKEN};
+use crate::fake_provider::{Act, Answer, FakeProvider, Gate, TOKEN};
 use crate::world::{Browser, Setup, Tenant, TestApp, provider_file, text};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -95,6 +95,31 @@ async fn every_failure_is_told_and_survived() {
         assert_ne!(scene.connection().await["status"], "needs_reauth", "{name}");
         scene.recovers(name).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_slow_answer_within_the_deadline_is_an_answer() {
+    let scene = Scene::expired("rotate_plain").await;
+    let gate = Gate::new();
+    scene.provider.next(TOKEN, good(json!({ "expires_in": 3600 })).held(&gate));
+    let tenant = scene.tenant.clone();
+    let asked = tokio::spawn(async move { tenant.try_token("fake", "alice").await });
+    gate.reached_by(1).await;
+    gate.open();
+    assert_eq!(asked.await.unwrap().0, 200);
+}
+
+/// Nobody listens there: the request was never sent, so that nothing is in doubt.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_provider_that_is_gone_leaves_the_connection_as_it_is() {
+    let Scene { app, tenant, provider } = Scene::expired("rotate_strict").await;
+    drop(provider);
+    let (status, said) = tenant.try_token("fake", "alice").await;
+    assert_eq!((status, said["code"].as_str()), (503, Some("provider_unavailable")), "{said}");
+    let (_, list) = tenant.get("/connections").await;
+    assert_eq!(list["connections"][0]["status"], "active");
+    assert_eq!(list["connections"][0]["token_sets"]["default"]["last_error"], "not_reached");
+    app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

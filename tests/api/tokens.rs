@@ -192,3 +192,14 @@ async fn a_disabled_provider_serves_nobody_and_comes_back_whole() {
     scene.tenant.ok("/enable-provider", json!({ "provider": "fake" })).await;
     assert_eq!(scene.ask(json!({})).await.0, 200);
 }
+
+/// Only whoever may make links is handed one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_link_comes_with_the_error_for_keys_that_may_make_links() {
+    let scene = Scene::connected().await;
+    for (scopes, linked) in [(json!(["tokens:read"]), false), (json!(["tokens:read", "links:write"]), true)] {
+        let key = text(&scene.tenant.ok("/create-api-key", json!({ "name": "k", "scopes": scopes })).await["key"]);
+        let (status, said) = scene.tenant.with_key(&key).try_token("fake", "nobody").await;
+        assert_eq!((status, said["authorize_url"].is_string()), (404, linked), "{said}");
+    }
+}

@@ -88,9 +88,17 @@ impl TestApp {
     }
 
     pub async fn with(setup: Setup) -> Self {
-        let folder = TempDir::new().expect("a folder");
-        let clock = TestClock::new();
-        Self::started(setup, folder, clock).await
+        Self::on(TestClock::new(), setup).await
+    }
+
+    /// For a store that was made with this clock.
+    pub async fn on(clock: Arc<TestClock>, setup: Setup) -> Self {
+        Self::started(setup, TempDir::new().expect("a folder"), clock).await
+    }
+
+    /// What a second node needs to open the same store.
+    pub fn master_key_file(&self) -> String {
+        self.folder.path().join("master.key").display().to_string()
     }
 
     async fn started(setup: Setup, folder: TempDir, clock: Arc<TestClock>) -> Self {

@@ -13,4 +13,6 @@ mod journey;
 mod links;
 mod pages;
 mod provider;
+#[path = "../support/switched_kv.rs"]
+mod switched_kv;
 mod world;

@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::{App, HttpServer, middleware::from_fn, web};
-use async_trait::async_trait;
 use claviger::adapters::mail::LogMail;
-use claviger::adapters::memory::MemoryKv;
 use claviger::adapters::system::SystemEntropy;
 use claviger::domain::caller::Caller;
 use claviger::domain::connection::Connection;
@@ -17,7 +14,6 @@ use claviger::domain::ids::{ConnectionId, TenantId};
 use claviger::domain::integration::Confirm;
 use claviger::domain::scope::Scopes;
 use claviger::domain::tenant::{Email, Tenant};
-use claviger::ports::kv::{AttemptId, Batch, Commit, Entries, Key, Kv, KvError, Partition, Settled, Versioned};
 use claviger::services::accounts::{AccountSettings, Accounts, Signup};
 use claviger::services::api_keys::{self, ApiKeys, NewApiKey};
 use claviger::services::cached::{Cached, Trust};
@@ -37,6 +33,7 @@ use tokio::runtime::Handle;
 use crate::browser::{Browser, client, param};
 use crate::clock::TestClock;
 use crate::provider::{FakeProvider, HONEST, POSTING};
+use crate::switched_kv::SwitchedKv;
 
 pub const LINK_TTL: Duration = Duration::from_secs(1800);
 pub const STATE_TTL: Duration = Duration::from_secs(600);
@@ -94,7 +91,7 @@ impl World {
 
     pub async fn with(setting: Setting) -> Self {
         let clock = TestClock::new();
-        let switch = Arc::new(SwitchedKv { inner: MemoryKv::new(clock.clone()), off: AtomicBool::new(false) });
+        let switch = Arc::new(SwitchedKv::new(clock.clone()));
         let master = MasterKey::parse(&MasterKey::generate(&SystemEntropy).unwrap()).unwrap();
         let store = Store::open(switch.clone(), Arc::new(SystemEntropy), Keyring::new(master, Vec::new())).await.unwrap();
         let store = Arc::new(store);
@@ -250,56 +247,4 @@ fn serve(listener: std::net::TcpListener, state: web::Data<State>) {
         let server = HttpServer::new(app).workers(2).disable_signals().listen(listener).unwrap().run();
         actix_web::rt::System::new().block_on(server).unwrap();
     });
-}
-
-/// A store that can be out of reach.
-pub struct SwitchedKv {
-    inner: MemoryKv,
-    off: AtomicBool,
-}
-
-impl SwitchedKv {
-    pub fn switch_off(&self) {
-        self.off.store(true, Ordering::SeqCst);
-    }
-
-    pub fn switch_on(&self) {
-        self.off.store(false, Ordering::SeqCst);
-    }
-
-    fn check(&self) -> Result<(), KvError> {
-        if self.off.load(Ordering::SeqCst) { Err(KvError::Unavailable("switched off".to_owned())) } else { Ok(()) }
-    }
-}
-
-#[async_trait]
-impl Kv for SwitchedKv {
-    async fn get(&self, key: &Key) -> Result<Option<Versioned>, KvError> {
-        self.check()?;
-        self.inner.get(key).await
-    }
-
-    async fn list(&self, partition: &Partition, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Entries, KvError> {
-        self.check()?;
-        self.inner.list(partition, prefix, after, limit).await
-    }
-
-    async fn take(&self, key: &Key) -> Result<Option<Versioned>, KvError> {
-        self.check()?;
-        self.inner.take(key).await
-    }
-
-    async fn commit(&self, batch: Batch) -> Result<Commit, KvError> {
-        self.check()?;
-        self.inner.commit(batch).await
-    }
-
-    async fn settle(&self, partition: &Partition, attempt: AttemptId) -> Result<Settled, KvError> {
-        self.check()?;
-        self.inner.settle(partition, attempt).await
-    }
-
-    async fn ping(&self) -> Result<(), KvError> {
-        self.check()
-    }
 }
