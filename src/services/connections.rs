@@ -168,7 +168,7 @@ impl Connections {
             return Err(Refusal::new(ErrorCode::Conflict, detail));
         }
         let connection = self.imported(tenant, &active, import, settled.public)?;
-        self.save_new(&connection, before.as_ref(), EventKind::Imported).await?;
+        self.save_new(&connection, before.as_ref(), (EventKind::Imported, None)).await?;
         Ok(connection)
     }
 
@@ -178,7 +178,7 @@ impl Connections {
         &self,
         connection: &Connection,
         before: Option<&Stored<Connection>>,
-        kind: EventKind,
+        (kind, detail): (EventKind, Option<String>),
     ) -> Result<(), StoreError> {
         let (tenant, id) = (&connection.tenant, &connection.id);
         let mut change = Change::new();
@@ -189,7 +189,7 @@ impl Connections {
             let flight = Flight { generation: set.generation, fence, ..Flight::default() };
             change.store(&key, &flight, old.map(|old| old.version), None)?;
         }
-        self.core.put_event(&mut change, connection, kind, None)?;
+        self.core.put_event(&mut change, connection, kind, detail)?;
         Store::put_connection(&mut change, connection, before)?;
         self.core.store.commit(change).await?;
         let version = before.map_or(1, |before| before.version + 1);

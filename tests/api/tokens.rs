@@ -203,3 +203,21 @@ async fn a_link_comes_with_the_error_for_keys_that_may_make_links() {
         assert_eq!((status, said["authorize_url"].is_string()), (404, linked), "{said}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn history_tells_which_scopes_were_not_granted() {
+    let scene = Scene::connected().await;
+    scene.tenant.enable("fake", "read write").await;
+    let narrow = json!({ "access_token": "at", "refresh_token": "rt", "expires_in": 3600, "scope": "read" });
+    scene.provider.next(TOKEN, Act::json(200, &narrow));
+    scene.wait(1);
+    let done = Browser::default().connect_at_once(&scene.tenant.link("fake", "alice").await).await;
+    assert_eq!(done.status, 200, "{}", done.body);
+    let id = text(&scene.tenant.token("fake", "alice").await["connection_id"]);
+    let (_, shown) = scene.tenant.get(&format!("/connections/{id}")).await;
+    let newest = &shown["history"][0];
+    assert_eq!(
+        (text(&newest["kind"]).as_str(), newest["detail"].as_str()),
+        ("connection.reconnected", Some("not granted: write"))
+    );
+}

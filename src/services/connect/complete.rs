@@ -105,7 +105,7 @@ impl Connect {
         Err(invalid_state())
     }
 
-    /// SECURITY.md, rows 2 and 3: a code that one provider gave never reaches another's token endpoint.
+    /// A code that one provider gave never reaches another's token endpoint.
     fn is_right_place(&self, in_path: Option<&str>, subject: &FlowSubject) -> bool {
         match in_path {
             Some(id) => id == subject.integration_id.as_str(),

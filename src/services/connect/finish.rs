@@ -1,5 +1,5 @@
 //! The tenant's confirmation: only now is a held code exchanged, and only for the end user of the
-//! tenant's own session (SECURITY.md, row 1).
+//! tenant's own session.
 
 use crate::domain::caller::Caller;
 use crate::domain::connection::Connection;

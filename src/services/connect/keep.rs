@@ -95,11 +95,12 @@ impl Connect {
         let old = before.as_ref().map(|before| &before.value);
         let kind = if old.is_some_and(|old| !old.is_gone()) { EventKind::Reconnected } else { EventKind::Created };
         let connection = Connection::established(new.clone(), obtained.answer.clone(), old, obtained.started, now);
-        self.connections.save_new(&connection, before.as_ref(), kind).await?;
+        let detail = not_granted(&connection, &new.asked_scopes);
+        self.connections.save_new(&connection, before.as_ref(), (kind, detail)).await?;
         Ok(connection)
     }
 
-    /// SECURITY.md, row 48. The new grant is left as it is: revoking it could end one that the same
+    /// The new grant is left as it is: revoking it could end one that the same
     /// account has given for somebody else.
     async fn other_account(&self, subject: &FlowSubject) -> Refusal {
         self.leave_event(subject, EventKind::AccountMismatch).await;
@@ -134,4 +135,11 @@ impl Connect {
 fn is_other_account(before: &Connection, obtained: &Obtained) -> bool {
     let known = before.subject.as_ref().zip(obtained.answer.subject.as_ref());
     !before.is_gone() && known.is_some_and(|(before, now)| before != now)
+}
+
+/// A provider may grant less than was asked; the event says what is missing.
+fn not_granted(connection: &Connection, asked: &[String]) -> Option<String> {
+    let granted = |scope: &&String| connection.sets.values().any(|set| set.current.scopes.contains(scope));
+    let missing: Vec<&str> = asked.iter().filter(|scope| !granted(scope)).map(String::as_str).collect();
+    (!missing.is_empty()).then(|| format!("not granted: {}", missing.join(" ")))
 }
