@@ -2,6 +2,7 @@
 //! make one, so that a route without authentication has to say `public` or `browser` in the table.
 
 use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use actix_web::http::Method;
@@ -110,26 +111,37 @@ where
 
 /// The address a request came from, for rate limits.
 #[derive(Debug, Clone, Copy)]
-pub struct Origin(pub Option<std::net::IpAddr>);
+pub struct Origin(pub Option<IpAddr>);
 
 impl Origin {
     /// The peer's address; behind a trusted proxy, the last address in `X-Forwarded-For` that is not
-    /// itself a trusted proxy. What anybody else puts into that header is not believed.
+    /// itself a trusted proxy. What anybody else puts into that header is not believed: what stands
+    /// before an entry that cannot be read may be forged, so the search ends there.
     pub fn of(services: &State, request: &HttpRequest) -> Self {
-        let Some(peer) = request.peer_addr().map(|peer| peer.ip()) else { return Self(None) };
-        let trusted = |ip: &std::net::IpAddr| services.trusted_proxies.contains(ip);
+        let Some(peer) = request.peer_addr().map(|peer| peer.ip().to_canonical()) else { return Self(None) };
+        let trusted = |ip: &IpAddr| services.trusted_proxies.iter().any(|proxy| proxy.to_canonical() == *ip);
         if !trusted(&peer) {
             return Self(Some(peer));
         }
-        let forwarded: Vec<std::net::IpAddr> = request
-            .headers()
-            .get_all("x-forwarded-for")
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|part| part.trim().parse().ok())
-            .collect();
-        Self(forwarded.into_iter().rev().find(|ip| !trusted(ip)).or(Some(peer)))
+        let lines = request.headers().get_all("x-forwarded-for").map(|line| line.as_bytes());
+        let entries: Vec<&[u8]> = lines.flat_map(|line| line.split(|byte| *byte == b',')).collect();
+        let mut nearest = peer;
+        for entry in entries.into_iter().rev() {
+            match forwarded(entry) {
+                Some(ip) if trusted(&ip) => nearest = ip,
+                Some(ip) => return Self(Some(ip)),
+                None => break,
+            }
+        }
+        Self(Some(nearest))
     }
+}
+
+/// An entry of `X-Forwarded-For`: an address, which some proxies write with the port.
+fn forwarded(entry: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(entry).ok()?.trim();
+    let with_port = || text.parse().map(|socket: SocketAddr| socket.ip());
+    text.parse().or_else(|_| with_port()).ok().map(|ip: IpAddr| ip.to_canonical())
 }
 
 fn api_route<F, Fut>(run: F) -> Route

@@ -134,3 +134,24 @@ async fn guessing_codes_ends_over_many_codes_and_the_link_still_works() {
     let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
     assert_eq!(world.post("/reset-password", &fields).await.status, 200);
 }
+
+/// A proxy appends what it saw. Some write the port behind the address; what stands before that was
+/// written by anybody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_proxy_appended_counts_and_nothing_before_it() {
+    for appended in ["192.0.2.77:4711", "[2001:db8::77]:4711", "unknown", "_hidden", "\u{e9}"] {
+        let world = World::start().await;
+        for guess in 0..SIGN_IN_BURST {
+            let forged = format!("10.0.0.{guess}, {appended}");
+            world.sign_in_from(&forged, DEV, "not the password").await.refused(401, "unauthenticated");
+        }
+        is_limited(&world.sign_in_from(&format!("10.0.1.1, {appended}"), DEV, "not the password").await);
+    }
+    let world = World::start().await;
+    for guess in 0..SIGN_IN_BURST {
+        let seen = if guess % 2 == 0 { "192.0.2.77:1" } else { "\u{e9}, ::ffff:192.0.2.77" };
+        world.sign_in_from(seen, DEV, "not the password").await.refused(401, "unauthenticated");
+    }
+    is_limited(&world.sign_in_from("192.0.2.77, ::ffff:127.0.0.1", DEV, "not the password").await);
+    world.sign_in_from("192.0.2.77, 192.0.2.78", DEV, "not the password").await.refused(401, "unauthenticated");
+}
