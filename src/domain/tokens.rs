@@ -10,6 +10,19 @@ use serde_json::Value;
 use super::ids::TokenSetName;
 use super::secret::SecretString;
 
+/// Deepest value that is kept as metadata. A record is JSON, whose readers stop at a depth of 128: what
+/// is kept must be far from that, or its connection could be written and never be read again.
+pub const KEPT_DEPTH_MAX: usize = 32;
+
+/// Whether a value nests at most `levels` deep. Looks no deeper than that.
+pub fn is_within_depth(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels > 0 && items.iter().all(|item| is_within_depth(item, levels - 1)),
+        Value::Object(fields) => levels > 0 && fields.values().all(|field| is_within_depth(field, levels - 1)),
+        _ => true,
+    }
+}
+
 /// A token endpoint's answer, understood: one or more token sets and what else is worth keeping.
 #[derive(Debug, Clone)]
 pub struct TokenAnswer {

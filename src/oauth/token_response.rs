@@ -12,7 +12,7 @@ use crate::domain::call::HttpAnswer;
 use crate::domain::ids::TokenSetName;
 use crate::domain::provider::response::{ErrorRules, Pointer, ResponseSpec, SetSpec, Source};
 use crate::domain::provider::{AfterConnectSpec, Provider};
-use crate::domain::tokens::{IssuedTokens, ProviderFailure, TokenAnswer};
+use crate::domain::tokens::{IssuedTokens, KEPT_DEPTH_MAX, ProviderFailure, TokenAnswer, is_within_depth};
 
 use super::answer::Body;
 use super::expiry;
@@ -184,11 +184,11 @@ impl View<'_> {
         found.filter(|value| !value.is_null())
     }
 
-    /// Values too large to be a fact about a connection are left out.
+    /// Values too large or too deep to be a fact about a connection are left out.
     fn kept(&self, keep: &BTreeMap<String, Pointer>) -> BTreeMap<String, Value> {
         let found = keep.iter().filter_map(|(name, pointer)| Some((name, self.find(pointer)?)));
         found
-            .filter(|(_, value)| value.to_string().len() <= KEPT_MAX)
+            .filter(|(_, value)| is_within_depth(value, KEPT_DEPTH_MAX) && value.to_string().len() <= KEPT_MAX)
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect()
     }
@@ -301,6 +301,13 @@ mod tests {
             judged("response.keep = { a = \"/a\" }", &json!({"access_token": "t", "a": "x".repeat(len)})).unwrap().metadata.len()
         };
         assert_eq!((kept(KEPT_MAX - 2), kept(KEPT_MAX - 1)), (1, 0));
+        let nested = |depth: usize| {
+            (0..depth).fold(json!(1), |inner, level| if level % 2 == 0 { json!([inner]) } else { json!({ "a": inner }) })
+        };
+        let kept = |depth: usize| {
+            judged("response.keep = { a = \"/a\" }", &json!({"access_token": "t", "a": nested(depth)})).unwrap().metadata.len()
+        };
+        assert_eq!([0, 1, KEPT_DEPTH_MAX, KEPT_DEPTH_MAX + 1, 100].map(kept), [1, 1, 1, 0, 0]);
     }
 
     #[test]

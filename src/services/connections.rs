@@ -16,7 +16,7 @@ use crate::domain::page::{Limit, Page};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 use crate::domain::secret::{ExposeSecret, SecretString};
-use crate::domain::tokens::{IssuedTokens, TokenAnswer};
+use crate::domain::tokens::{IssuedTokens, KEPT_DEPTH_MAX, TokenAnswer, is_within_depth};
 use crate::oauth::{token_request, token_response};
 use crate::ports::entropy::random;
 use crate::ports::outbound::Outbound;
@@ -355,6 +355,9 @@ fn check_import(import: &Import) -> Result<(), Refusal> {
         if text.is_empty() || text.len() > TOKEN_MAX || text.chars().any(char::is_control) {
             return Err(Refusal::field(field, format!("must have 1 to {TOKEN_MAX} bytes and no control characters")));
         }
+    }
+    if !import.metadata.values().all(|value| is_within_depth(value, KEPT_DEPTH_MAX - 1)) {
+        return Err(Refusal::field("metadata", format!("must not nest deeper than {KEPT_DEPTH_MAX} levels")));
     }
     Ok(())
 }

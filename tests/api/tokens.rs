@@ -220,4 +220,37 @@ async fn history_tells_which_scopes_were_not_granted() {
         (text(&newest["kind"]).as_str(), newest["detail"].as_str()),
         ("connection.reconnected", Some("not granted: write"))
     );
+
+/// What is kept of a connection is kept in a form that can be read again, however deep it was sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn metadata_that_could_not_be_read_again_is_refused() {
+    let scene = Scene::connected().await;
+    for (depth, expected) in [(1, 201), (31, 201), (32, 201), (33, 400), (64, 400), (120, 400), (126, 400), (127, 400)] {
+        // The object of all metadata is the first level.
+        let nested = format!("{{\"a\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1)).replace(":}", ":1}");
+        let import =
+            json!({ "provider": "fake", "end_user_id": format!("deep-{depth}"), "access_token": "t", "metadata": nested });
+        let (status, said) = scene.tenant.post("/import-connection", import).await;
+        assert_eq!(status, expected, "{depth}: {said}");
+    }
+    let (status, listed) = scene.tenant.get("/connections").await;
+    assert_eq!((status, listed["connections"].as_array().map(Vec::len)), (200, Some(4)), "{listed}");
+}
+
+/// The tombstone of a connection ends one day; what is connected after that is served, also by a node
+/// that still has the tombstone at hand.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_old_tombstone_does_not_hide_a_new_connection() {
+    let scene = Scene::connected().await;
+    for _ in 0..3 {
+        assert_eq!(scene.ask(json!({ "force_refresh": true })).await.0, 200);
+        scene.wait(60);
+    }
+    scene.tenant.ok("/revoke-connection", json!({ "provider": "fake", "end_user_id": "alice" })).await;
+    scene.wait(31 * 86_400);
+    let import = json!({ "provider": "fake", "end_user_id": "alice", "access_token": "new" });
+    scene.tenant.ok("/import-connection", import).await;
+    scene.wait(60);
+    let (status, said) = scene.ask(json!({})).await;
+    assert_eq!((status, &said["access_token"]), (200, &json!("new")), "{said}");
 }
