@@ -11,6 +11,7 @@ mod redis;
 #[path = "../support/switched_kv.rs"]
 mod switched_kv;
 
+mod canary;
 mod contract;
 mod herd;
 mod isolation;
