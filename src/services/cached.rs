@@ -92,14 +92,18 @@ impl<R: Record + Send + Sync + 'static> Cached<R> {
         self.entries.invalidate(id).await;
     }
 
-    /// Keeps the newer of two: a read that began before a commit must not bury what was committed.
+    /// Keeps the newer of two: a read that began before a commit must not bury what was committed. A
+    /// read that began later is the truth, whatever its version: versions begin anew where a tombstone
+    /// has gone, and fall where a store was restored.
     async fn remember(&self, id: &str, found: Found<R>, read_at: Duration) -> Found<R> {
         if self.trust.entries == 0 {
             return found;
         }
         let offered = Entry { found: found.clone(), read_at };
         let kept = self.entries.entry_by_ref(id).and_compute_with(|known| {
-            let newer = known.map(|known| known.into_value()).filter(|known| known.found.version > offered.found.version);
+            let newer = known
+                .map(|known| known.into_value())
+                .filter(|known| known.found.version > offered.found.version && known.read_at >= offered.read_at);
             std::future::ready(if newer.is_some() { Op::Nop } else { Op::Put(offered) })
         });
         kept.await.into_entry().map_or(found, |entry| entry.into_value().found)
