@@ -116,10 +116,11 @@ impl Vault {
         let asked = Asked { caller, active, query: &query };
         let integration = IntegrationId::derive(tenant, &query.provider, &query.integration);
         let id = ConnectionId::derive(tenant, &query.end_user, &integration, &query.account);
-        let mut found = self.connections.read(id.as_str(), || keys::connection(tenant, &id)).await?;
+        let key = || keys::connection(tenant, &id);
+        let mut found = self.connections.read(id.as_str(), key).await?;
         if found.as_ref().is_some_and(|found| found.record.is_gone()) {
             // An absence is never taken from the cache: the end user may just have connected elsewhere.
-            found = self.connections.reread(id.as_str(), &keys::connection(tenant, &id)).await?;
+            found = self.connections.reread(id.as_str(), &key()).await?;
         }
         for _ in 0..LOOKS {
             let Some(current) = found.filter(|found| !found.record.is_gone()) else {
@@ -136,11 +137,25 @@ impl Vault {
                     let warning = set.last_error.is_some().then_some(Warning::RefreshFailing);
                     return Ok(served(&current, name, now, warning));
                 }
-                Need::Now => match self.refresher.refreshed(order()).await {
-                    Outcome::Refreshed(newer) => return Ok(served(&newer, name, self.core.clock.now(), None)),
-                    Outcome::Gone => found = self.connections.reread(id.as_str(), &keys::connection(tenant, &id)).await?,
-                    Outcome::Failed(setback) => return self.make_do(&asked, &current, name, setback).await,
-                },
+                Need::Now => {
+                    let outcome = self.refresher.refreshed(order()).await;
+                    // That may have taken long: who was cut off meanwhile is not served.
+                    self.integrations.active(tenant, &query.provider, &query.integration).await?;
+                    found = match outcome {
+                        Outcome::Refreshed(newer) if newer.record.set(&name).is_some() => {
+                            return Ok(served(&newer, name, self.core.clock.now(), None));
+                        }
+                        Outcome::Refreshed(newer) => Some(newer),
+                        Outcome::Gone => self.connections.reread(id.as_str(), &key()).await?,
+                        Outcome::Failed(setback) => {
+                            let still = self.connections.read(id.as_str(), key).await?;
+                            if still.as_ref().is_some_and(|still| is_same(&still.record, &current.record, &name)) {
+                                return self.make_do(&asked, &current, name, setback).await;
+                            }
+                            still
+                        }
+                    };
+                }
             }
         }
         Err(Refusal::new(ErrorCode::Conflict, "The connection is being changed at this moment; try again."))
@@ -257,6 +272,12 @@ fn chosen_set(connection: &Connection, asked: Option<&TokenSetName>) -> Result<T
         None => connection.sets.keys().next().cloned(),
     };
     chosen.ok_or_else(|| no_such_set(connection))
+}
+
+/// The same tokens of the same consent.
+fn is_same(one: &Connection, other: &Connection, set: &TokenSetName) -> bool {
+    let generation = |connection: &Connection| connection.set(set).map(|set| set.generation);
+    one.grant_id == other.grant_id && !one.is_gone() && generation(one) == generation(other)
 }
 
 fn no_such_set(connection: &Connection) -> Refusal {
