@@ -7,6 +7,7 @@ pub mod caller;
 pub mod connection;
 pub mod error_code;
 pub mod event;
+pub mod flight;
 pub mod ids;
 pub mod integration;
 pub mod link;

@@ -8,9 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Handle;
 
 use crate::domain::caller::Caller;
-use crate::domain::connection::{Connection, Flight, NewConnection, TokenSet};
+use crate::domain::connection::{Connection, NewConnection, TokenSet};
 use crate::domain::error_code::ErrorCode;
 use crate::domain::event::{Event, EventKind};
+use crate::domain::flight::Flight;
 use crate::domain::ids::{Account, ConnectionId, EndUserId, GrantId, IntegrationName, ProviderId, TenantId, TokenSetName};
 use crate::domain::page::{Limit, Page};
 use crate::domain::refusal::Refusal;
@@ -189,6 +190,10 @@ impl Connections {
             let flight = Flight { generation: set.generation, fence, ..Flight::default() };
             change.store(&key, &flight, old.map(|old| old.version), None)?;
         }
+        let unused = before.iter().flat_map(|before| before.value.sets.keys()).filter(|set| connection.set(set).is_none());
+        unused.for_each(|set| {
+            change.discard(&keys::flight(tenant, id, set));
+        });
         self.core.put_event(&mut change, connection, kind, detail)?;
         Store::put_connection(&mut change, connection, before)?;
         self.core.store.commit(change).await?;

@@ -59,6 +59,12 @@ impl Change {
         }
     }
 
+    /// A record that is not written, and must still be as it was read.
+    pub fn require<R: Record>(&mut self, key: &RecordKey<R>, version: u64) -> &mut Self {
+        self.preconditions.push(Precondition::Version(key.key.clone(), version));
+        self
+    }
+
     /// Deletes the record that was read with `version`.
     pub fn remove<R: Record>(&mut self, key: &RecordKey<R>, version: u64) -> &mut Self {
         self.preconditions.push(Precondition::Version(key.key.clone(), version));

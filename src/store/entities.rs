@@ -20,8 +20,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::api_key::ApiKey;
-use crate::domain::connection::{Connection, Flight};
+use crate::domain::connection::Connection;
 use crate::domain::event::Event;
+use crate::domain::flight::Flight;
 use crate::domain::ids::TenantId;
 use crate::domain::integration::Integration;
 use crate::domain::link::{HeldAuthorization, Link, PendingAuthorization};
@@ -87,8 +88,9 @@ pub mod keys {
     use std::marker::PhantomData;
 
     use crate::domain::api_key::ApiKey;
-    use crate::domain::connection::{Connection, Flight};
+    use crate::domain::connection::Connection;
     use crate::domain::event::Event;
+    use crate::domain::flight::Flight;
     use crate::domain::ids::{ConnectionId, EndUserId, IntegrationId, ProviderId, TenantId, TokenSetName, digest_of};
     use crate::domain::integration::Integration;
     use crate::domain::link::{HeldAuthorization, Link, PendingAuthorization};

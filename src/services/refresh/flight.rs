@@ -2,12 +2,14 @@
 //! commit by generation. What the provider answered with success is never thrown away: the flight
 //! goes on until the store has it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::call::HttpAnswer;
-use crate::domain::connection::{Connection, Flight, Intent, Lease, Status, TokenSet, Tokens};
+use crate::domain::connection::{Connection, Status, TokenSet, Tokens};
+use crate::domain::flight::{Backoff, Flight, Intent, Lease};
 use crate::domain::provider::RefreshClass;
 use crate::domain::secret::SecretString;
 use crate::domain::tokens::{FailureClass, ProviderFailure, TokenAnswer};
@@ -15,26 +17,31 @@ use crate::oauth::{token_request, token_response};
 use crate::ports::entropy::random;
 use crate::ports::outbound::CallError;
 use crate::services::cached::Found;
-use crate::store::{StoreError, Stored, keys};
+use crate::store::{Change, StoreError, Stored, keys};
 
 use super::outcome::{Outcome, Setback, Why};
-use super::{Order, Refresher, landing};
+use super::{Order, Refresher, landing, schedule};
 
 /// A lease outlives the call and its commit by far; REFRESH.md: three call deadlines.
-const LEASE_DEADLINES: u32 = 3;
+pub(super) const LEASE_DEADLINES: u32 = 3;
 /// How often a flight of another node is looked after.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// Step 14: within so long of an answer in doubt, where a replay harms nothing.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// A flight that is outrun by other writers of the same records this often gives up.
+const OUTRUN_MAX: usize = 16;
 
 /// A flight whose intent is durable: it may send.
 pub(super) struct Announced<'a> {
     pub node: &'a Refresher,
     pub order: &'a Order,
     pub tokens: Tokens,
+    /// The params with which this grant was made; the integration's stand in for what it lacks.
+    pub params: BTreeMap<String, String>,
     pub rotation: RefreshClass,
-    /// What the record said before this flight.
-    pub before: Flight,
+    /// What earlier flights of this generation left.
+    pub before: Backoff,
     pub attempt: String,
 }
 
@@ -44,22 +51,23 @@ pub(super) enum Verdict {
     Failed(ProviderFailure),
 }
 
+/// Why nothing was announced.
+enum Held {
+    /// There is nothing to send.
+    Ended(Outcome),
+    /// Another node flies.
+    Elsewhere,
+    /// Somebody wrote between reading and announcing: judge anew.
+    Outrun,
+}
+
 pub(super) async fn fly(node: &Refresher, order: &Order) -> Outcome {
     if let Some(setback) = node.tripped(&order.active) {
         return Outcome::Failed(setback);
     }
-    let (found, flight) = match read(node, order).await {
-        Ok(read) => read,
-        Err(error) => return store_setback(&error),
-    };
-    let set = match judge(node, order, found, flight.as_ref().map(|stored| &stored.value)) {
-        Ok(set) => set,
-        Err(outcome) => return outcome,
-    };
-    let announced = match announce(node, order, set, flight).await {
+    let announced = match cleared(node, order).await {
         Ok(announced) => announced,
-        Err(StoreError::Conflict) => return await_other(node, order).await,
-        Err(error) => return store_setback(&error),
+        Err(outcome) => return outcome,
     };
     match announced.send().await {
         Verdict::Received { answer, started } => landing::commit_received(&announced, *answer, started).await,
@@ -67,37 +75,65 @@ pub(super) async fn fly(node: &Refresher, order: &Order) -> Outcome {
     }
 }
 
-type Read = (Option<Found<Connection>>, Option<Stored<Flight>>);
-
-pub(super) async fn read(node: &Refresher, order: &Order) -> Result<Read, StoreError> {
-    let key = keys::connection(&order.tenant, &order.connection);
-    let found = node.connections.reread(order.connection.as_str(), &key).await?;
-    let flight = node.core.store.read(&keys::flight(&order.tenant, &order.connection, &order.set)).await?;
-    Ok((found, flight))
+/// Announces as soon as nobody else flies; another node's flight is waited for with the patience of
+/// one call, and whatever it leaves is judged anew.
+async fn cleared<'a>(node: &'a Refresher, order: &'a Order) -> Result<Announced<'a>, Outcome> {
+    let give_up = node.core.clock.monotonic() + node.policy.call_deadline;
+    let mut outrun = 0;
+    while outrun < OUTRUN_MAX && node.core.clock.monotonic() < give_up {
+        match prepare(node, order).await {
+            Ok(announced) => return Ok(announced),
+            Err(Held::Ended(outcome)) => return Err(outcome),
+            Err(Held::Elsewhere) => node.core.clock.sleep(LOOK_EVERY).await,
+            Err(Held::Outrun) => outrun += 1,
+        }
+    }
+    Err(Outcome::failed(Why::Provider, "refreshing_elsewhere", Duration::from_secs(1)))
 }
 
-/// Whether there is anything to do; the set to refresh if so.
-fn judge(
-    node: &Refresher,
-    order: &Order,
-    found: Option<Found<Connection>>,
-    flight: Option<&Flight>,
-) -> Result<TokenSet, Outcome> {
+/// Reads, judges, announces. The flight record is read first: who has committed since has also
+/// written there, so that the announcement fails.
+async fn prepare<'a>(node: &'a Refresher, order: &'a Order) -> Result<Announced<'a>, Held> {
+    let unread = |error: StoreError| Held::Ended(store_setback(&error));
+    let flight = node.core.store.read(&keys::flight(&order.tenant, &order.connection, &order.set)).await.map_err(unread)?;
+    let key = keys::connection(&order.tenant, &order.connection);
+    let found = node.connections.reread(order.connection.as_str(), &key).await.map_err(unread)?;
+    let found = found.filter(|found| is_ours(order, &found.record)).ok_or(Held::Ended(Outcome::Gone))?;
+    judge(node, order, &found, flight.as_ref().map(|stored| &stored.value))?;
+    announce(node, order, &found, flight).await.map_err(|error| match error {
+        StoreError::Conflict => Held::Outrun,
+        error => unread(error),
+    })
+}
+
+/// Whether there is anything to send, and whether it is this node's turn.
+fn judge(node: &Refresher, order: &Order, found: &Found<Connection>, flight: Option<&Flight>) -> Result<(), Held> {
     let now = node.core.clock.now();
-    let found = found.filter(|found| is_ours(order, &found.record)).ok_or(Outcome::Gone)?;
-    let set = found.record.set(&order.set).cloned().ok_or(Outcome::Gone)?;
+    let ended = |why, code: &str, wait| Held::Ended(Outcome::failed(why, code, wait));
+    let set = found.record.set(&order.set).ok_or(Held::Ended(Outcome::Gone))?;
     if set.generation != order.generation {
-        return Err(Outcome::Refreshed(found));
+        return Err(Held::Ended(Outcome::Refreshed(found.clone())));
     }
     if let Status::NeedsReauth { reason, .. } = &found.record.status {
-        return Err(Outcome::failed(Why::NeedsReauth, reason, Duration::ZERO));
+        return Err(ended(Why::NeedsReauth, reason, Duration::ZERO));
     }
-    if set.current.refresh.is_none() || order.active.provider.refresh().class() == RefreshClass::None {
-        return Err(Outcome::failed(Why::NeedsReauth, "no_refresh_token", Duration::ZERO));
+    let rotation = order.active.provider.refresh().class();
+    if set.current.refresh.is_none() || rotation == RefreshClass::None {
+        return Err(ended(Why::NeedsReauth, "no_refresh_token", Duration::ZERO));
     }
-    match flight.and_then(|flight| resting(flight, now)) {
-        Some(setback) => Err(Outcome::Failed(setback)),
-        None => Ok(set),
+    let Some(flight) = flight else { return Ok(()) };
+    if flight.lease.as_ref().is_some_and(|lease| lease.owner != node.node && lease.until > now) {
+        return Err(Held::Elsewhere);
+    }
+    if let Some(setback) = resting(flight, order.generation, now) {
+        return Err(Held::Ended(Outcome::Failed(setback)));
+    }
+    // Nobody knows how that flight ended: it is in doubt (REFRESH.md, steps 13 and 14).
+    let unresolved =
+        flight.intent.as_ref().is_some_and(|intent| intent.grant_id == order.grant && intent.from_generation == order.generation);
+    match schedule::rest_of_family(rotation, &set.current, now).filter(|rest| unresolved && !rest.is_zero()) {
+        Some(rest) => Err(ended(Why::Provider, "in_doubt", rest)),
+        None => Ok(()),
     }
 }
 
@@ -105,30 +141,34 @@ pub(super) fn is_ours(order: &Order, connection: &Connection) -> bool {
     !connection.is_gone() && connection.grant_id == order.grant
 }
 
-/// The setback that an earlier flight recorded, while its rest lasts.
-fn resting(flight: &Flight, now: Timestamp) -> Option<Setback> {
-    let backoff = &flight.backoff;
-    let left = Duration::try_from(backoff.not_before?.duration_since(now)).ok().filter(|left| !left.is_zero())?;
-    let why = backoff.class.map_or(Why::Provider, landing::why);
-    Some(Setback { why, code: backoff.code.clone(), retry_after: left })
+/// What earlier flights of this generation left; of an older one it says nothing any more.
+fn backoff_of(flight: Option<&Flight>, generation: u64) -> Backoff {
+    flight.filter(|flight| flight.generation == generation).map(|flight| flight.backoff.clone()).unwrap_or_default()
 }
 
-/// Lease and intent in one write, judged by the version that was read: of two nodes one may send.
+/// The setback that an earlier flight recorded, while its rest lasts.
+fn resting(flight: &Flight, generation: u64, now: Timestamp) -> Option<Setback> {
+    let backoff = backoff_of(Some(flight), generation);
+    let left = Duration::try_from(backoff.not_before?.duration_since(now)).ok().filter(|left| !left.is_zero())?;
+    let why = backoff.class.map_or(Why::Provider, landing::why);
+    Some(Setback { why, code: backoff.code, retry_after: left })
+}
+
+/// Lease and intent in one write, judged by the versions that were read (REFRESH.md, step 4): of two
+/// nodes one may send, and none from a generation that has passed.
 async fn announce<'a>(
     node: &'a Refresher,
     order: &'a Order,
-    set: TokenSet,
+    found: &Found<Connection>,
     stored: Option<Stored<Flight>>,
 ) -> Result<Announced<'a>, StoreError> {
     let now = node.core.clock.now();
+    let Some(set) = found.record.set(&order.set) else { return Err(StoreError::Conflict) };
     let version = stored.as_ref().map(|stored| stored.version);
-    let before = stored.map(|stored| stored.value).unwrap_or_default();
-    if before.lease.as_ref().is_some_and(|lease| lease.owner != node.node && lease.until > now) {
-        return Err(StoreError::Conflict);
-    }
+    let before = backoff_of(stored.as_ref().map(|stored| &stored.value), order.generation);
     let attempt = hex::encode(random::<16>(node.core.entropy.as_ref())?);
     let rotation = order.active.provider.refresh().class();
-    let fence = before.fence + 1;
+    let fence = stored.map_or(0, |stored| stored.value.fence) + 1;
     let intent = Intent {
         attempt: attempt.clone(),
         node: node.node.clone(),
@@ -140,30 +180,14 @@ async fn announce<'a>(
     };
     let until = now + SignedDuration::try_from(node.policy.call_deadline * LEASE_DEADLINES).unwrap_or_default();
     let lease = Lease { owner: node.node.clone(), until };
-    let flight =
-        Flight { generation: set.generation, fence, lease: Some(lease), intent: Some(intent), backoff: before.backoff.clone() };
-    let mut change = crate::store::Change::new();
+    let flight = Flight { generation: set.generation, fence, lease: Some(lease), intent: Some(intent), backoff: before.clone() };
+    let mut change = Change::new();
+    change.require(&keys::connection(&order.tenant, &order.connection), found.version);
     change.store(&keys::flight(&order.tenant, &order.connection, &order.set), &flight, version, None)?;
     node.core.store.commit(change).await?;
-    Ok(Announced { node, order, tokens: set.current, rotation, before, attempt })
-}
-
-/// Another node flies: its commit is waited for, with the patience of one call.
-async fn await_other(node: &Refresher, order: &Order) -> Outcome {
-    let give_up = node.core.clock.monotonic() + node.policy.call_deadline;
-    while node.core.clock.monotonic() < give_up {
-        node.core.clock.sleep(LOOK_EVERY).await;
-        match read(node, order).await {
-            Ok((Some(found), _)) if is_ours(order, &found.record) => {
-                if found.record.set(&order.set).is_some_and(|set| set.generation != order.generation) {
-                    return Outcome::Refreshed(found);
-                }
-            }
-            Ok(_) => return Outcome::Gone,
-            Err(error) => return store_setback(&error),
-        }
-    }
-    Outcome::failed(Why::Provider, "refreshing_elsewhere", Duration::from_secs(1))
+    let mut params = order.active.integration.params.clone();
+    params.extend(found.record.params.clone());
+    Ok(Announced { node, order, tokens: set.current.clone(), params, rotation, before, attempt })
 }
 
 impl Announced<'_> {
@@ -171,7 +195,7 @@ impl Announced<'_> {
         let first = self.send_once().await;
         let retry_harmless = matches!(self.rotation, RefreshClass::RotateGrace(_) | RefreshClass::Unknown);
         let in_doubt = matches!(&first, Verdict::Failed(failure) if failure.class == FailureClass::InDoubt);
-        if !in_doubt || !retry_harmless || self.before.backoff.class == Some(FailureClass::InDoubt) {
+        if !in_doubt || !retry_harmless || self.before.class == Some(FailureClass::InDoubt) {
             return first;
         }
         self.node.core.clock.sleep(RETRY_PAUSE).await;
@@ -181,8 +205,7 @@ impl Announced<'_> {
     async fn send_once(&self) -> Verdict {
         let (active, set) = (&self.order.active, &self.order.set);
         let started = self.node.core.clock.now();
-        let connection_params = self.client_params().await;
-        let client = active.client(&connection_params);
+        let client = active.client(&self.params);
         let call = match token_request::refresh(&active.provider, &client, set, &self.tokens) {
             Ok(call) => call,
             Err(error) => {
@@ -208,16 +231,6 @@ impl Announced<'_> {
             Ok(answer) => Verdict::Received { answer: Box::new(answer), started },
             Err(failure) => Verdict::Failed(failure),
         }
-    }
-
-    /// The params with which this grant was made; the integration's stand in for what it lacks.
-    async fn client_params(&self) -> std::collections::BTreeMap<String, String> {
-        let mut params = self.order.active.integration.params.clone();
-        let key = keys::connection(&self.order.tenant, &self.order.connection);
-        if let Ok(Some(found)) = self.node.connections.read(self.order.connection.as_str(), || key).await {
-            params.extend(found.record.params.clone());
-        }
-        params
     }
 }
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::connection::{Backoff, Connection, Flight, Rotation, Status};
+use crate::domain::connection::{Connection, Rotation, Status};
 use crate::domain::event::EventKind;
+use crate::domain::flight::{Backoff, Flight};
 use crate::domain::tokens::{FailureClass, ProviderFailure, TokenAnswer};
 use crate::oauth::token_request;
 use crate::ports::entropy::random;
@@ -17,6 +18,8 @@ use super::schedule;
 
 const COMMIT_PAUSE_MIN: Duration = Duration::from_millis(50);
 const COMMIT_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Others write the same records at most so often in a row.
+const RECORD_TRIES: usize = 16;
 
 /// Commits until it is done. Nobody sees the new tokens before that.
 pub(super) async fn commit_received(flight: &Announced<'_>, answer: TokenAnswer, started: Timestamp) -> Outcome {
@@ -44,8 +47,10 @@ async fn try_commit(flight: &Announced<'_>, mut answer: TokenAnswer, started: Ti
     let Some(tokens) = received(&mut answer, order, set, started, &node.node) else { return Ok(Outcome::Gone) };
     let scopes_before = set.current.scopes.clone();
     let (connection, rotation) = stored.value.clone().rotated(&order.grant, &order.set, order.generation, tokens, now);
-    if rotation == Rotation::OtherGrant {
-        return Ok(Outcome::Gone);
+    match rotation {
+        Rotation::OtherGrant => return Ok(Outcome::Gone),
+        Rotation::Known => return newest(flight).await,
+        Rotation::Advanced | Rotation::KeptAside => {}
     }
     let connection = connection.with_metadata(answer.metadata);
     let mut change = Change::new();
@@ -62,6 +67,14 @@ async fn try_commit(flight: &Announced<'_>, mut answer: TokenAnswer, started: Ti
     node.core.store.commit(change).await?;
     let found = node.connections.note(order.connection.as_str(), connection, stored.version + 1).await;
     Ok(Outcome::Refreshed(found))
+}
+
+/// What others, or an earlier attempt of this flight, have stored.
+async fn newest(flight: &Announced<'_>) -> Result<Outcome, StoreError> {
+    let (node, order) = (flight.node, flight.order);
+    let key = keys::connection(&order.tenant, &order.connection);
+    let found = node.connections.reread(order.connection.as_str(), &key).await?;
+    Ok(found.filter(|found| is_ours(order, &found.record)).map_or(Outcome::Gone, Outcome::Refreshed))
 }
 
 type Current = (Stored<Connection>, Option<Stored<Flight>>);
@@ -103,7 +116,7 @@ async fn revoke_late(flight: &Announced<'_>, mut answer: TokenAnswer, started: T
         matches!(node.core.store.read(&key).await, Ok(found) if found.as_ref().is_none_or(|found| found.value.is_gone()));
     let Some(issued) = answer.sets.remove(&order.set).filter(|_| deleted) else { return };
     let late = crate::domain::connection::Tokens::issued(issued, None, started, &node.node);
-    let client = order.active.client(&order.active.integration.params);
+    let client = order.active.client(&flight.params);
     if let Ok(Some(call)) = token_request::revoke(&order.active.provider, &client, &late) {
         let ended = node.outbound.call(call, node.policy.call_deadline).await.is_ok();
         tracing::info!(connection = %order.connection, ended, "late tokens of a deleted connection");
@@ -118,13 +131,18 @@ pub(super) async fn commit_failure(flight: &Announced<'_>, failure: ProviderFail
     if setback.why == Why::IntegrationBroken {
         flight.node.trip(&order.active, setback.clone());
     }
-    match try_commit_failure(flight, &failure, &setback).await {
-        Ok(outcome) => outcome,
-        Err(error) => {
-            tracing::warn!(%error, "a failed refresh could not be recorded");
-            Outcome::Failed(setback)
+    for _ in 0..RECORD_TRIES {
+        match try_commit_failure(flight, &failure, &setback).await {
+            Ok(outcome) => return outcome,
+            Err(StoreError::Conflict) => {}
+            // The intent stays, and tells the next flight that this one's end is not known.
+            Err(error) => {
+                tracing::warn!(%error, "a failed refresh could not be recorded");
+                break;
+            }
         }
     }
+    Outcome::Failed(setback)
 }
 
 fn setback(flight: &Announced<'_>, failure: &ProviderFailure) -> Setback {
@@ -132,7 +150,7 @@ fn setback(flight: &Announced<'_>, failure: &ProviderFailure) -> Setback {
     let counted = schedule::Failure {
         class: failure.class,
         retry_after: failure.retry_after,
-        failures: flight.before.backoff.failures + 1,
+        failures: flight.before.failures + 1,
         rotation: flight.rotation,
         tokens: &flight.tokens,
     };
@@ -145,30 +163,34 @@ async fn try_commit_failure(flight: &Announced<'_>, failure: &ProviderFailure, s
     let (node, order) = (flight.node, flight.order);
     let now = node.core.clock.now();
     let Some((stored, record)) = reread(flight).await? else { return Ok(Outcome::Gone) };
-    if stored.value.set(&order.set).is_some_and(|set| set.generation != order.generation) {
-        let key = keys::connection(&order.tenant, &order.connection);
-        let found = node.connections.reread(order.connection.as_str(), &key).await?;
-        return Ok(found.map_or(Outcome::Gone, Outcome::Refreshed));
+    if let Some(set) = stored.value.set(&order.set).filter(|set| set.generation != order.generation) {
+        if let Some(landed) = landed(flight, record.as_ref(), set.generation, Backoff::default()) {
+            let mut change = Change::new();
+            put_flight(&mut change, flight, &landed, record.as_ref())?;
+            node.core.store.commit(change).await?;
+        }
+        return newest(flight).await;
     }
     let backoff = backoff(flight, failure, setback, now);
     let over = is_over(&backoff, failure, now, node.policy.confirm_after);
+    let why = if over { Why::NeedsReauth } else { setback.why };
+    let outcome = Outcome::Failed(Setback { why, ..setback.clone() });
+    // Whoever has taken over since will know better; or an earlier attempt to record this arrived.
+    let Some(landed) = landed(flight, record.as_ref(), order.generation, backoff) else { return Ok(outcome) };
     let connection = marked(flight, &stored.value, failure, over, now);
     let mut change = Change::new();
-    if let Some(landed) = landed(flight, record.as_ref(), order.generation, backoff) {
-        put_flight(&mut change, flight, &landed, record.as_ref())?;
-    }
+    put_flight(&mut change, flight, &landed, record.as_ref())?;
     if let Some(kind) = event_of(&stored.value, &connection, flight) {
         node.core.put_event(&mut change, &connection, kind, Some(failure.code.clone()))?;
     }
     Store::put_connection(&mut change, &connection, Some(&stored))?;
     node.core.store.commit(change).await?;
     node.connections.note(order.connection.as_str(), connection, stored.version + 1).await;
-    let why = if over { Why::NeedsReauth } else { setback.why };
-    Ok(Outcome::Failed(Setback { why, ..setback.clone() }))
+    Ok(outcome)
 }
 
 fn backoff(flight: &Announced<'_>, failure: &ProviderFailure, setback: &Setback, now: Timestamp) -> Backoff {
-    let before = &flight.before.backoff;
+    let before = &flight.before;
     // The integration rests as a whole: its connections need not, and new credentials help at once.
     let own_rest = setback.why != Why::IntegrationBroken;
     let not_before = SignedDuration::try_from(setback.retry_after).ok().and_then(|wait| now.checked_add(wait).ok());
@@ -190,7 +212,7 @@ fn is_over(backoff: &Backoff, failure: &ProviderFailure, now: Timestamp, confirm
 }
 
 fn marked(flight: &Announced<'_>, connection: &Connection, failure: &ProviderFailure, over: bool, now: Timestamp) -> Connection {
-    let connection = connection.clone().refresh_failed(&flight.order.set, &failure.code, now);
+    let connection = connection.clone().refresh_failed(&flight.order.set, failure.class, &failure.code, now);
     let may_have_rotated = flight.rotation != crate::domain::provider::RefreshClass::Nonrotating;
     match failure.class {
         _ if over => connection.needs_reauth(&failure.code, now),
@@ -201,7 +223,7 @@ fn marked(flight: &Announced<'_>, connection: &Connection, failure: &ProviderFai
 
 fn event_of(before: &Connection, after: &Connection, flight: &Announced<'_>) -> Option<EventKind> {
     match &after.status {
-        status if *status == before.status => (flight.before.backoff.failures == 0).then_some(EventKind::RefreshFailed),
+        status if *status == before.status => (flight.before.failures == 0).then_some(EventKind::RefreshFailed),
         Status::NeedsReauth { .. } => Some(EventKind::NeedsReauth),
         Status::InDoubt { .. } => Some(EventKind::InDoubt),
         Status::Active | Status::Revoked { .. } => None,

@@ -130,14 +130,22 @@ impl Refresher {
         drop(self.take_off(order));
     }
 
-    /// No flight starts from now on; returns when all have landed.
+    /// No flight starts from now on; returns when all have landed. A store that stays away ends the
+    /// wait all the same, when the last lease has run out.
     pub async fn drain(&self) {
         self.flights.close();
         self.tasks.close();
-        self.tasks.wait().await;
+        tokio::select! {
+            () = self.tasks.wait() => {}
+            () = self.core.clock.sleep(self.policy.call_deadline * flight::LEASE_DEADLINES) => {
+                tracing::error!(flights = self.tasks.len(), "stopping with refreshes under way; their connections may have to be made anew");
+            }
+        }
     }
 
     fn take_off(self: &Arc<Self>, order: Order) -> Result<flights::Landing, Outcome> {
+        // Draining waits for this, from before the doors are seen open.
+        let _taking_off = self.tasks.token();
         let key: Key = (order.connection.clone(), order.set.clone(), order.grant.clone(), order.generation);
         self.flights.join(key, self.core.clock.monotonic(), |seat| {
             let node = self.clone();

@@ -33,20 +33,19 @@ pub(super) fn wait(failure: &Failure<'_>, policy: &RefreshPolicy, now: Timestamp
     match failure.class {
         FailureClass::DeadGrant => policy.confirm_after,
         FailureClass::Throttled => failure.retry_after.unwrap_or(jittered).clamp(STEP_MIN, RETRY_AFTER_MAX),
-        FailureClass::InDoubt if spares_the_family(failure, now) => until_the_end(failure.tokens, now).max(jittered),
+        FailureClass::InDoubt => {
+            rest_of_family(failure.rotation, failure.tokens, now).map_or(jittered, |rest| rest.max(jittered))
+        }
         FailureClass::IntegrationBroken | FailureClass::Misconfigured => policy.breaker,
-        FailureClass::InDoubt | FailureClass::NotSent => jittered,
+        FailureClass::NotSent => jittered,
     }
 }
 
 /// Step 14: where a replay would kill the family, the access token is served to its end first. If the
 /// provider did rotate, the next token is gone either way, and a retry can only cost the living one.
-fn spares_the_family(failure: &Failure<'_>, now: Timestamp) -> bool {
-    failure.rotation == RefreshClass::RotateStrict && failure.tokens.is_alive(now)
-}
-
-fn until_the_end(tokens: &Tokens, now: Timestamp) -> Duration {
-    tokens.left(now).unwrap_or_default().saturating_sub(tokens.floor())
+pub(super) fn rest_of_family(rotation: RefreshClass, tokens: &Tokens, now: Timestamp) -> Option<Duration> {
+    let risky = rotation == RefreshClass::RotateStrict && tokens.is_alive(now);
+    risky.then(|| tokens.left(now).unwrap_or_default().saturating_sub(tokens.floor()))
 }
 
 fn jitter(failures: u32, policy: &RefreshPolicy, die: u64) -> Duration {
