@@ -220,6 +220,7 @@ async fn history_tells_which_scopes_were_not_granted() {
         (text(&newest["kind"]).as_str(), newest["detail"].as_str()),
         ("connection.reconnected", Some("not granted: write"))
     );
+}
 
 /// What is kept of a connection is kept in a form that can be read again, however deep it was sent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
