@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 use crate::domain::error_code::ErrorCode;
 use crate::domain::refusal::Refusal;
 
+use super::body;
+
 /// Largest body of an API request.
 pub const BODY_MAX: usize = 64 * 1024;
 /// Most fields of a form or query.
@@ -20,10 +22,7 @@ pub struct Fields(Map<String, Value>);
 impl Fields {
     pub async fn of(request: &HttpRequest, payload: web::Payload) -> Result<Self, Refusal> {
         let mut fields = if request.method() == Method::POST {
-            let body = payload.to_bytes_limited(BODY_MAX).await.map_err(|_| too_large())?;
-            let body = body.map_err(|cause| {
-                Refusal::new(ErrorCode::InvalidRequest, "The body did not arrive whole.").with_cause(cause.to_string())
-            })?;
+            let body = body::whole(request, payload, BODY_MAX).await?;
             decode(request, &body)?
         } else {
             pairs(request.query_string().as_bytes())?
@@ -109,8 +108,4 @@ fn percent_decoded(text: &str) -> String {
         .next()
         .map(|(_, value)| value.into_owned())
         .unwrap_or_default()
-}
-
-fn too_large() -> Refusal {
-    Refusal::new(ErrorCode::PayloadTooLarge, format!("A request body may have {BODY_MAX} bytes."))
 }

@@ -4,6 +4,7 @@
 pub mod account_pages;
 pub mod answer;
 pub mod api;
+pub mod body;
 pub mod endpoint;
 pub mod error;
 pub mod fields;

@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::fake_provider::{Act, Answer, FakeProvider, Gate, TOKEN};
 use crate::world::{Browser, Setup, Tenant, TestApp, provider_file, text};
@@ -232,4 +234,31 @@ async fn a_broken_integration_rests_until_it_is_mended() {
     scene.app.clock.advance(Duration::from_secs(5));
     scene.tenant.enable("fake", "read").await;
     assert_eq!(scene.tenant.try_token("fake", "alice").await.0, 200);
+}
+
+/// A caller who sends half a body and then nothing does not hold a connection for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_body_that_never_ends_is_given_up() {
+    let app = TestApp::usual().await;
+    let address = app.url.strip_prefix("http://").expect("an origin");
+    for path in
+        ["/signup", "/verify-email/page", "/authorize-sandbox/decision", "/authorization-success/int_0", "/get-access-token"]
+    {
+        let mut caller = TcpStream::connect(address).await.expect("a connection");
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{");
+        caller.write_all(head.as_bytes()).await.expect("it takes the head");
+        let (mut said, mut beat) = (Vec::new(), tokio::time::interval(Duration::from_millis(20)));
+        let mut end = Box::pin(caller.read_to_end(&mut said));
+        loop {
+            // Time goes on until the server, whenever it began to count, has had enough.
+            tokio::select! {
+                read = &mut end => break assert!(read.is_ok(), "the connection ends"),
+                _ = beat.tick() => app.clock.advance(Duration::from_secs(1)),
+            }
+        }
+        drop(end);
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.starts_with("HTTP/1.1 400"), "{path}: {said}");
+    }
 }

@@ -9,7 +9,7 @@ use crate::web::endpoint::Shared;
 use super::{body_pairs, cookies, landing, query_pairs};
 
 pub async fn complete(state: Shared, request: HttpRequest, payload: web::Payload) -> HttpResponse {
-    let pairs = if request.method() == Method::POST { body_pairs(payload).await } else { Ok(query_pairs(&request)) };
+    let pairs = if request.method() == Method::POST { body_pairs(&request, payload).await } else { Ok(query_pairs(&request)) };
     let pairs = match pairs {
         Ok(pairs) => pairs,
         Err(refusal) => return landing::refused(&request, &refusal),

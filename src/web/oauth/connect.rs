@@ -41,7 +41,7 @@ pub async fn decide(state: Shared, request: HttpRequest, payload: web::Payload) 
         let detail = "This was sent from another site; open the link and press the button there.";
         return landing::refused(&request, &Refusal::new(ErrorCode::InvalidRequest, detail));
     }
-    let pairs = match body_pairs(payload).await {
+    let pairs = match body_pairs(&request, payload).await {
         Ok(pairs) => pairs,
         Err(refusal) => return landing::refused(&request, &refusal),
     };

@@ -10,8 +10,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use crate::domain::error_code::ErrorCode;
 use crate::domain::refusal::Refusal;
+use crate::web::body;
 
 /// Largest query or body of a browser's request.
 const FORM_MAX: usize = 64 * 1024;
@@ -22,13 +22,8 @@ fn query_pairs(request: &HttpRequest) -> Vec<(String, String)> {
     pairs(request.query_string().as_bytes())
 }
 
-async fn body_pairs(payload: web::Payload) -> Result<Vec<(String, String)>, Refusal> {
-    let too_large = |_| Refusal::new(ErrorCode::PayloadTooLarge, format!("A form may have {FORM_MAX} bytes."));
-    let body = payload.to_bytes_limited(FORM_MAX).await.map_err(too_large)?;
-    let body = body.map_err(|cause| {
-        Refusal::new(ErrorCode::InvalidRequest, "The form did not arrive whole.").with_cause(cause.to_string())
-    })?;
-    Ok(pairs(&body))
+async fn body_pairs(request: &HttpRequest, payload: web::Payload) -> Result<Vec<(String, String)>, Refusal> {
+    Ok(pairs(&body::whole(request, payload, FORM_MAX).await?))
 }
 
 fn pairs(text: &[u8]) -> Vec<(String, String)> {
