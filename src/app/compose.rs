@@ -17,7 +17,7 @@ use crate::ports::mail::Mail;
 use crate::ports::outbound::Outbound;
 use crate::services::accounts::{AccountSettings, Accounts, Signup};
 use crate::services::api_keys::{self, ApiKeys};
-use crate::services::cached::{Cached, Trust};
+use crate::services::cached::{self, Cached, Trust};
 use crate::services::catalogue::Catalogue;
 use crate::services::connect::{Connect, ConnectPolicy};
 use crate::services::connections::Connections;
@@ -32,9 +32,6 @@ use crate::store::Store;
 use super::folder::NodeFolder;
 use super::{BuildError, Parts, stores};
 
-/// About what is kept at hand for one connection in use: itself, with its tokens, and a share of its
-/// integration and its caller.
-const CACHED_BYTES: u64 = 4096;
 /// What provider files call the sandbox's origin.
 const SANDBOX_ORIGIN: &str = "sandbox_origin";
 
@@ -114,7 +111,7 @@ struct Shared {
 
 impl Shared {
     fn new(core: Core, cache: &Cache, outbound: Arc<dyn Outbound>, node: String) -> Self {
-        let trust = Trust { trust: cache.trust, cut_off: cache.cut_off, entries: cache.bytes / CACHED_BYTES };
+        let trust = Trust { trust: cache.trust, cut_off: cache.cut_off, entries: cache.bytes / cached::USUAL_SIZE };
         let known = Arc::new(Cached::new(core.clone(), trust));
         Self { core, trust, known, outbound, runtime: Handle::current(), node }
     }

@@ -1,22 +1,28 @@
 //! Records as last read. An entry is trusted for a moment, then read again; while the store is out of
 //! reach it may stand in a while longer. Not a truth: whoever writes judges by the version in the store.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use moka::future::Cache;
 use moka::ops::compute::Op;
+use serde::Serialize;
 
 use crate::store::{Record, RecordKey, StoreError};
 
 use super::Core;
+
+/// Bytes of a connection in use: itself, with its tokens, and a share of its integration and its caller.
+pub const USUAL_SIZE: u64 = 4096;
 
 /// How long what was read may be trusted, and how long it may stand in for a store out of reach.
 #[derive(Debug, Clone, Copy)]
 pub struct Trust {
     pub trust: Duration,
     pub cut_off: Duration,
-    /// How many records of a kind are kept at hand; 0 asks the store each time.
+    /// How many records of a kind, of the usual size, are kept at hand; a larger one counts for several.
+    /// 0 asks the store each time.
     pub entries: u64,
 }
 
@@ -51,7 +57,7 @@ impl<R> Clone for Entry<R> {
 
 impl<R: Record + Send + Sync + 'static> Cached<R> {
     pub fn new(core: Core, trust: Trust) -> Self {
-        Self { core, trust, entries: Cache::new(trust.entries) }
+        Self { core, trust, entries: bounded(trust.entries) }
     }
 
     /// The record, no older than the trust allows.
@@ -107,5 +113,70 @@ impl<R: Record + Send + Sync + 'static> Cached<R> {
             std::future::ready(if newer.is_some() { Op::Nop } else { Op::Put(offered) })
         });
         kept.await.into_entry().map_or(found, |entry| entry.into_value().found)
+    }
+}
+
+/// Bounded by what the records take, and not by their number alone: one may hold what others take
+/// twenty times over, and who fills a cache chooses what with.
+fn bounded<R: Record + Send + Sync + 'static>(units: u64) -> Cache<String, Entry<R>> {
+    Cache::builder().max_capacity(units).weigher(|_, entry: &Entry<R>| units_of(&*entry.found.record)).build()
+}
+
+/// The written size is close enough to that in memory. It is counted and kept nowhere.
+fn units_of(record: &impl Serialize) -> u32 {
+    let mut counted = Counter(0);
+    let whole = serde_json::to_writer(&mut counted, record).is_ok();
+    if whole { u32::try_from(counted.0.div_ceil(USUAL_SIZE)).map_or(u32::MAX, |units| units.max(1)) } else { u32::MAX }
+}
+
+struct Counter(u64);
+
+impl io::Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::TenantId;
+    use crate::store::EmailClaim;
+
+    #[test]
+    fn a_record_counts_by_its_size() {
+        let of = |length: u64| units_of(&"x".repeat(usize::try_from(length).unwrap() - 2));
+        assert_eq!([2, USUAL_SIZE, USUAL_SIZE + 1, 20 * USUAL_SIZE].map(of), [1, 1, 2, 20]);
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_weighs_by_its_size() {
+        #[derive(serde::Serialize, serde::Deserialize)]
+        struct Large(String);
+        impl Record for Large {
+            const KIND: &'static str = "large";
+        }
+        let entry = |bytes: usize| Entry {
+            found: Found { record: Arc::new(Large("x".repeat(bytes))), version: 1 },
+            read_at: Duration::ZERO,
+        };
+        let cache = bounded::<Large>(10);
+        for name in 0..100 {
+            cache.insert(name.to_string(), entry(3 * 4096)).await;
+        }
+        cache.run_pending_tasks().await;
+        assert!((1..=2).contains(&cache.entry_count()), "{}", cache.entry_count());
+        let small = bounded::<EmailClaim>(10);
+        for name in 0..100 {
+            let record = Arc::new(EmailClaim { tenant: TenantId::from_uuid(uuid::Uuid::nil()) });
+            small.insert(name.to_string(), Entry { found: Found { record, version: 1 }, read_at: Duration::ZERO }).await;
+        }
+        small.run_pending_tasks().await;
+        assert_eq!(small.entry_count(), 10);
     }
 }
