@@ -303,7 +303,9 @@ fn check_return(field: &str, text: &str) -> Result<(), Refusal> {
         None => false,
     };
     let scheme_fits = url.scheme() == "https" || (url.scheme() == "http" && loopback);
-    let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    // The host stands in the connect page's policy, where ';' and ',' would end what it is part of.
+    let host_fits = url.host_str().is_some_and(|host| host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._[:]".contains(&b)));
+    let plain = host_fits && url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
     let normal = url.as_str() == text || url.as_str().strip_suffix('/') == Some(text);
     if text.len() <= URL_MAX && scheme_fits && plain && normal && text.is_ascii() { Ok(()) } else { Err(refused()) }
 }
@@ -316,4 +318,31 @@ fn no_provider(id: &str) -> Refusal {
 fn not_enabled(provider: &ProviderId, name: &IntegrationName) -> Refusal {
     let detail = format!("The integration `{name}` of `{provider}` is not enabled; enable it with `POST /enable-provider`.");
     Refusal::new(ErrorCode::IntegrationNotFound, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_of_return_has_a_plain_host() {
+        for good in [
+            "https://a-1.example/x?y=;,",
+            "https://xn--bcher-kva.example/",
+            "http://[::1]:8/",
+            "http://127.0.0.1:8/x",
+            "https://a_b.example",
+        ] {
+            assert!(check_return("f", good).is_ok(), "{good}");
+        }
+        for bad in [
+            "https://a;sandbox.example/",
+            "https://a,sandbox/",
+            "https://a'b.example/",
+            "https://a\"b.example/",
+            "https://a*.example/",
+        ] {
+            assert!(check_return("f", bad).is_err(), "{bad}");
+        }
+    }
 }
