@@ -8,8 +8,7 @@ use serde::Serialize;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::refusal::Refusal;
 
-/// JSON, already written.
-#[derive(Debug)]
+/// JSON, already written. It can hold a token, so it has no `Debug`.
 pub struct Answer {
     status: StatusCode,
     body: Vec<u8>,

@@ -33,7 +33,7 @@ pub struct CreateApiKey {
     expires_in: Option<u64>,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub struct ApiKeyView {
     id: String,
     name: String,
@@ -47,7 +47,7 @@ pub struct ApiKeyView {
     key: Option<String>,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub struct ApiKeyList {
     api_keys: Vec<ApiKeyView>,
 }

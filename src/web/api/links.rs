@@ -47,7 +47,7 @@ pub struct AuthorizeEndUser {
     settings: BTreeMap<String, Value>,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub struct AuthorizeLink {
     /// Send the end user's browser here. It can be used once.
     authorize_url: String,
@@ -55,7 +55,7 @@ pub struct AuthorizeLink {
     expires_at: Timestamp,
 }
 
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 pub struct FinishAuthorization {
     /// From the query of your return URL.
     ticket: String,
