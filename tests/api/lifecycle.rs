@@ -19,7 +19,7 @@ async fn what_was_kept_is_there_after_a_restart() {
     Browser::default().connect_with_sandbox(&tenant.link("sandbox", "alice").await).await;
     let before = tenant.token("sandbox", "alice").await;
     let app = app.restart(setup()).await;
-    let tenant = tenant.at(&app.url);
+    let tenant = tenant.at(&app);
     assert_eq!(tenant.token("sandbox", "alice").await["access_token"], before["access_token"]);
     let (_, enabled) = tenant.get("/enabled-providers").await;
     assert_eq!(enabled["enabled_providers"][0]["scopes"], json!(["read"]));
@@ -91,7 +91,7 @@ async fn a_refresh_under_way_is_kept_before_the_stop() {
     gate.open();
     let (app, waited) = stopping.await.unwrap();
     assert!(waited, "the server stopped while a refresh was under way");
-    let answer = tenant.at(&app.url).token("fake", "alice").await;
+    let answer = tenant.at(&app).token("fake", "alice").await;
     assert_eq!((answer["access_token"].as_str(), answer["generation"].as_u64()), (Some("at-late"), Some(2)));
     assert_eq!(provider.refreshes(), 1);
     app.stop().await;

@@ -20,5 +20,7 @@ mod lifecycle;
 mod misbehaviour;
 mod nodes;
 mod oauthhandler;
+mod races;
 mod tokens;
+mod unruly_kv;
 mod world;

@@ -21,7 +21,7 @@ async fn connected(tenant: &Tenant) {
 async fn a_node_serves_what_it_knows_for_half_a_minute_without_its_store() {
     let clock = TestClock::new();
     let kv = Arc::new(SwitchedKv::new(clock.clone()));
-    let app = TestApp::on(clock.clone(), Setup { kv: Some(kv.clone()), ..Setup::default() }).await;
+    let app = TestApp::with(Setup { clock: Some(clock.clone()), kv: Some(kv.clone()), ..Setup::default() }).await;
     let tenant = app.tenant("dev@acme.example").await;
     connected(&tenant).await;
     assert_eq!(tenant.token("sandbox", "alice").await["access_token"], "at");
@@ -43,11 +43,11 @@ async fn a_node_serves_what_it_knows_for_half_a_minute_without_its_store() {
 async fn a_revocation_is_seen_by_every_node_within_a_second() {
     let clock = TestClock::new();
     let kv = Arc::new(MemoryKv::new(clock.clone()));
-    let setup = |settings| Setup { kv: Some(kv.clone()), settings, ..Setup::default() };
-    let here = TestApp::on(clock.clone(), setup(Vec::new())).await;
-    let there = TestApp::on(clock.clone(), setup(vec![("keys.master_file", here.master_key_file())])).await;
+    let setup = |settings| Setup { clock: Some(clock.clone()), kv: Some(kv.clone()), settings, ..Setup::default() };
+    let here = TestApp::with(setup(Vec::new())).await;
+    let there = TestApp::with(setup(vec![("keys.master_file", here.master_key_file())])).await;
     let tenant = here.tenant("dev@acme.example").await;
-    let over_there = tenant.at(&there.url);
+    let over_there = tenant.at(&there);
     connected(&tenant).await;
 
     let ask = || over_there.try_token("sandbox", "alice");

@@ -35,6 +35,8 @@ pub struct Setup {
     /// In memory where neither this nor `store_url` says otherwise.
     pub kv: Option<Arc<dyn Kv>>,
     pub store_url: Option<String>,
+    /// Its own where this says nothing.
+    pub clock: Option<Arc<TestClock>>,
     /// Provider files: id and text.
     pub providers: Vec<(&'static str, String)>,
     pub settings: Vec<(&'static str, String)>,
@@ -88,11 +90,7 @@ impl TestApp {
     }
 
     pub async fn with(setup: Setup) -> Self {
-        Self::on(TestClock::new(), setup).await
-    }
-
-    /// For a store that was made with this clock.
-    pub async fn on(clock: Arc<TestClock>, setup: Setup) -> Self {
+        let clock = setup.clock.clone().unwrap_or_else(TestClock::new);
         Self::started(setup, TempDir::new().expect("a folder"), clock).await
     }
 
@@ -168,9 +166,9 @@ impl Tenant {
         Self { key: key.to_owned(), ..self.clone() }
     }
 
-    /// The same tenant, at another address of the server.
-    pub fn at(&self, url: &str) -> Self {
-        Self { url: url.to_owned(), ..self.clone() }
+    /// The same, asking another node.
+    pub fn at(&self, app: &TestApp) -> Self {
+        Self { url: app.url.clone(), ..self.clone() }
     }
 
     pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {

@@ -228,7 +228,8 @@ impl Gate {
         reached.unwrap_or_else(|_| panic!("the gate was never reached by {count}")).expect("the gate stands");
     }
 
-    async fn pass(&self) {
+    /// Waits until the gate is open.
+    pub async fn pass(&self) {
         self.0.1.send_modify(|waiting| *waiting += 1);
         self.0.0.subscribe().wait_for(|open| *open).await.expect("the gate stands");
     }
