@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use claviger::adapters::memory::MemoryKv;
 use claviger::adapters::system::SystemEntropy;
-use claviger::ports::clock::Clock as _;
 use claviger::store::MasterKey;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -69,22 +68,25 @@ impl Scene {
 }
 
 async fn node(clock: &Arc<TestClock>, kv: Arc<UnrulyKv>, files: &[(&'static str, String)], master: &str) -> TestApp {
-    let settings = vec![("keys.master", master.to_owned())];
+    let settings = vec![("keys.master", master.to_owned()), ("refresh.patience", "5m".to_owned())];
     let setup = Setup { kv: Some(kv), clock: Some(clock.clone()), providers: files.to_vec(), settings, ..Setup::default() };
     TestApp::with(setup).await
 }
 
-/// Lets the clock run for at most `span`, until the call is answered.
-async fn within<T>(clock: &TestClock, span: Duration, call: tokio::task::JoinHandle<T>) -> T {
-    let end = clock.monotonic() + span;
+/// Lets the clock run until the call is answered, in steps, whenever so many are asleep.
+async fn passing<T>(clock: &TestClock, (sleepers, step): (usize, Duration), call: tokio::task::JoinHandle<T>) -> T {
     while !call.is_finished() {
-        if clock.monotonic() < end {
-            clock.advance(Duration::from_millis(50));
+        if clock.sleepers() >= sleepers {
+            clock.advance(step);
         }
         tokio::task::yield_now().await;
     }
     call.await.unwrap()
 }
+
+/// A caller waits, and behind it a flight that tries again.
+const BOTH: (usize, Duration) = (2, Duration::from_millis(1));
+const CALLER: (usize, Duration) = (1, Duration::from_secs(1));
 
 fn forced(tenant: &Tenant) -> tokio::task::JoinHandle<(u16, Value)> {
     let tenant = tenant.clone();
@@ -125,7 +127,7 @@ async fn two_nodes_ask_the_provider_once() {
     let second = forced(&other);
     gate.open();
     assert_eq!(first.await.unwrap().1["access_token"], "at-new");
-    let (status, said) = within(&scene.clock, Duration::from_secs(5), second).await;
+    let (status, said) = passing(&scene.clock, BOTH, second).await;
     assert_eq!((status, said["access_token"].as_str(), scene.provider.refreshes()), (200, Some("at-new"), 1), "{said}");
 }
 
@@ -169,7 +171,7 @@ async fn a_commit_whose_answer_is_lost_for_good_doubles_nothing() {
     scene.wait(3600);
     scene.kv.next_grant_commit(Fate::AnswerLost);
     let call = forced(&scene.tenant);
-    let (status, said) = within(&scene.clock, Duration::from_secs(2), call).await;
+    let (status, said) = passing(&scene.clock, BOTH, call).await;
     assert_eq!((status, said["generation"].as_u64()), (200, Some(2)), "{said}");
     assert_eq!(scene.history().await, ["connection.refreshed", "connection.created"]);
     assert_eq!(scene.provider.refreshes(), 1);
@@ -189,7 +191,7 @@ async fn new_tokens_wait_for_a_store_that_is_away() {
     assert_ne!(said["access_token"], "at-new");
     assert!(!call.is_finished());
     scene.kv.set_down(false);
-    assert_eq!(within(&scene.clock, Duration::from_secs(10), call).await.1["access_token"], "at-new");
+    assert_eq!(passing(&scene.clock, BOTH, call).await.1["access_token"], "at-new");
 }
 
 /// A caller whose patience ends is not served what was revoked, or whose integration was disabled,
@@ -206,8 +208,7 @@ async fn who_is_cut_off_while_waiting_is_not_served() {
             if answered {
                 gate.open();
             }
-            let span = Duration::from_secs(if answered { 0 } else { 15 });
-            let (status, said) = within(&scene.clock, span, call).await;
+            let (status, said) = if answered { call.await.unwrap() } else { passing(&scene.clock, CALLER, call).await };
             assert_eq!((status, said["code"].as_str()), (404, Some(code)), "{path} {answered}: {said}");
         }
     }

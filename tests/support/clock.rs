@@ -28,6 +28,11 @@ impl TestClock {
         self.monotonic.send_modify(|now| *now += by);
     }
 
+    /// How many sleep at the moment.
+    pub fn sleepers(&self) -> usize {
+        self.monotonic.receiver_count()
+    }
+
     /// Sets the wall clock alone, as an administrator or NTP does.
     pub fn set_wall(&self, to: Timestamp) {
         *self.wall.lock().expect("no test panicked with the lock") = to;
