@@ -260,3 +260,18 @@ async fn nothing_splits_a_header() {
         }
     }
 }
+
+/// A site beside ours, under one domain, can set cookies that come here, too, of any bytes. They must
+/// not take the flow's own cookie with them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_cookie_of_any_bytes_stops_nobody() {
+    let world = World::usual().await;
+    for foreign in [&b"junk=\xff\xfe"[..], b"\xff", b"=", b"a;;b", b"a=%ff%zz", b"a=\"b"] {
+        let browser = Browser::default();
+        let authorize = world.begin(&browser, "user_1").await;
+        let own: Vec<String> = browser.cookies().iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let cookie = [foreign, b"; ", own.join("; ").as_bytes()].concat();
+        let request = client().get(world.callback(&authorize, "c")).header("cookie", cookie);
+        assert_eq!(request.send().await.unwrap().status().as_u16(), 303, "{}", foreign.escape_ascii());
+    }
+}

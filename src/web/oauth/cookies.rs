@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use actix_web::HttpRequest;
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
+use actix_web::http::header::COOKIE;
 use secrecy::ExposeSecret;
 
 use crate::services::connect::FlowCookie;
@@ -43,11 +44,13 @@ pub fn ended(state: &State, flow: &str) -> Cookie<'static> {
     cookie
 }
 
-/// The browser's halves of its flows, by flow.
+/// The browser's halves of its flows, by flow. Read by hand: a cookie of other bytes, which a site
+/// beside ours can set, must not make all of them unreadable.
 pub fn halves(state: &State, request: &HttpRequest) -> BTreeMap<String, String> {
     let prefix = prefix(state);
-    let Ok(cookies) = request.cookies() else { return BTreeMap::new() };
-    let ours = cookies.iter().filter_map(|cookie| Some((cookie.name().strip_prefix(prefix)?, cookie.value())));
+    let cookies = request.headers().get_all(COOKIE).flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    let pairs = cookies.filter_map(|cookie| std::str::from_utf8(cookie).ok()?.trim().split_once('='));
+    let ours = pairs.filter_map(|(name, value)| Some((name.strip_prefix(prefix)?, value)));
     let ours = ours.filter(|(flow, _)| flow.len() == FLOW_LEN && flow.bytes().all(|b| b.is_ascii_hexdigit()));
     ours.take(FLOWS_MAX).map(|(flow, value)| (flow.to_owned(), value.to_owned())).collect()
 }
