@@ -10,6 +10,7 @@ use crate::domain::caller::Caller;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::{IntegrationId, IntegrationName, ProviderId, TenantId};
 use crate::domain::integration::{Confirm, Integration};
+use crate::domain::provider::param::ParamKind;
 use crate::domain::provider::request::ClientSecret;
 use crate::domain::provider::{NeededBy, Provider};
 use crate::domain::refusal::Refusal;
@@ -205,6 +206,8 @@ impl Integrations {
     ) -> Result<Integration, Refusal> {
         let given: BTreeMap<String, String> = merged_params(before, asked.params);
         let settled = provider.settle_params(&given, NeededBy::Integration, &BTreeMap::new())?;
+        let keeps_secret = before.filter(|old| old.client_secret.is_some() && asked.client_secret.is_none());
+        keeps_secret.map_or(Ok(()), |old| check_move(provider, &old.params, &settled.public))?;
         let now = self.core.clock.now();
         let integration = Integration {
             id: IntegrationId::derive(tenant, provider.id(), &name),
@@ -264,6 +267,18 @@ fn check(integration: &Integration, provider: &Provider) -> Result<(), Refusal> 
         ));
     }
     Ok(())
+}
+
+/// A stored secret stays with the host it was given for: who may change settings and never see secrets
+/// would else have them sent to a host of their own.
+fn check_move(provider: &Provider, before: &BTreeMap<String, String>, params: &BTreeMap<String, String>) -> Result<(), Refusal> {
+    let names_host = |kind: &ParamKind| kind.fits_host() || *kind == ParamKind::Origin;
+    let specs = &provider.spec().params;
+    let moved = specs.iter().find(|(name, spec)| names_host(&spec.kind) && before.get(*name) != params.get(*name));
+    match moved {
+        None => Ok(()),
+        Some((name, _)) => Err(Refusal::field("client_secret", format!("must be sent again when `{name}` changes"))),
+    }
 }
 
 fn check_client(integration: &Integration, provider: &Provider) -> Result<(), Refusal> {

@@ -255,3 +255,22 @@ async fn an_old_tombstone_does_not_hide_a_new_connection() {
     let (status, said) = scene.ask(json!({})).await;
     assert_eq!((status, &said["access_token"]), (200, &json!("new")), "{said}");
 }
+
+/// A key that may change settings must not be able to have the stored secret sent to another host.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_stored_secret_stays_with_its_host() {
+    let app = TestApp::usual().await;
+    let tenant = app.tenant("dev@acme.example").await;
+    let at = |host: &str| json!({ "provider": "gitlab", "client_id": "c", "scopes": "read_user", "host": host });
+    let with_secret = |host: &str| {
+        let mut body = at(host);
+        body["client_secret"] = json!("s3cret");
+        body
+    };
+    tenant.ok("/enable-provider", with_secret("git.acme.example")).await;
+    tenant.ok("/enable-provider", at("git.acme.example")).await;
+    tenant.ok("/enable-provider", json!({ "provider": "gitlab", "scopes": "api" })).await;
+    let (status, said) = tenant.post("/enable-provider", at("git.evil.example")).await;
+    assert_eq!((status, &said["field"]), (400, &json!("client_secret")), "{said}");
+    tenant.ok("/enable-provider", with_secret("git.other.example")).await;
+}
