@@ -125,6 +125,10 @@ async fn two_nodes_ask_the_provider_once() {
     let first = forced(&scene.tenant);
     gate.reached_by(1).await;
     let second = forced(&other);
+    // Two callers wait, and the second node looks again and again.
+    while scene.clock.sleepers() < 3 && !second.is_finished() {
+        tokio::task::yield_now().await;
+    }
     gate.open();
     assert_eq!(first.await.unwrap().1["access_token"], "at-new");
     let (status, said) = passing(&scene.clock, BOTH, second).await;
@@ -280,4 +284,37 @@ async fn a_refusal_is_forgotten_with_its_generation() {
         scene.wait(31);
         assert_eq!(scene.tenant.try_token("fake", "alice").await.0, 200);
     }
+}
+
+/// A read that began before a commit ends after it: this node serves what was committed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_late_read_buries_nothing_newer() {
+    let scene = Scene::connected("rotate_strict").await;
+    scene.wait(2);
+    let gate = Gate::new();
+    scene.kv.hold_read(1, &gate);
+    let late = tokio::spawn({
+        let tenant = scene.tenant.clone();
+        async move { tenant.token("fake", "alice").await }
+    });
+    gate.reached_by(1).await;
+    let (_, new) = forced(&scene.tenant).await.unwrap();
+    assert_eq!(new["generation"], 2);
+    gate.open();
+    assert_eq!(late.await.unwrap()["access_token"], new["access_token"]);
+    assert_eq!(scene.tenant.token("fake", "alice").await["access_token"], new["access_token"]);
+}
+
+/// I14: where the provider may have rotated, a lost answer is said, and the next success ends it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_lost_answer_leaves_a_grant_in_doubt() {
+    let scene = Scene::connected("rotate_strict").await;
+    scene.wait(1);
+    scene.provider.next(TOKEN, Act::Close);
+    assert_eq!(forced(&scene.tenant).await.unwrap().1["warning"], "refresh_failing");
+    let status = || async { text(&scene.tenant.get("/connections").await.1["connections"][0]["status"]) };
+    assert_eq!((status().await.as_str(), scene.history().await[0].as_str()), ("in_doubt", "connection.in_doubt"));
+    scene.wait(3600);
+    assert_eq!(scene.tenant.try_token("fake", "alice").await.0, 200);
+    assert_eq!(status().await, "active");
 }

@@ -256,3 +256,24 @@ pub(super) fn received(
     debug_assert!(!empty(&issued.access_token), "an answer without an access token is a failure");
     Some(Tokens::issued(issued, Some(before), started, node))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an older generation left is not held against the next, so that one false refusal does not
+    /// end a grant (I6) and no rest outlives its reason.
+    #[test]
+    fn a_rest_ends_with_its_generation() {
+        let (now, later) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(60).unwrap());
+        let backoff = Backoff { failures: 3, not_before: Some(later), refused_since: Some(now), ..Backoff::default() };
+        let flight = Flight { generation: 2, backoff, ..Flight::default() };
+        for (generation, held) in [(1, false), (2, true), (3, false)] {
+            assert_eq!(resting(&flight, generation, now).is_some(), held, "{generation}");
+            assert_eq!(backoff_of(Some(&flight), generation).refused_since.is_some(), held, "{generation}");
+        }
+        assert_eq!(resting(&flight, 2, now).unwrap().retry_after, Duration::from_secs(60));
+        assert!(resting(&flight, 2, later).is_none());
+        assert_eq!(backoff_of(None, 2), Backoff::default());
+    }
+}
