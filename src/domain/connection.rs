@@ -39,7 +39,7 @@ pub struct Connection {
     pub updated_at: Timestamp,
 }
 
-/// Where a connection stands (REFRESH.md).
+/// Where a connection stands (docs/refresh.md).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum Status {
@@ -213,7 +213,7 @@ impl Connection {
         self.sets.get(name)
     }
 
-    /// Commit by generation (REFRESH.md, step 9): a received token is never thrown away while its
+    /// Commit by generation (docs/refresh.md, step 5): a received token is never thrown away while its
     /// grant lives.
     pub fn rotated(
         mut self,
@@ -436,7 +436,7 @@ mod tests {
         tokens.access.expose_secret()
     }
 
-    /// REFRESH.md, step 0, for every second of lives of every order: stale from the floor, ageing from
+    /// docs/refresh.md, step 0, for every second of lives of every order: stale from the floor, ageing from
     /// the soft mark, and never ageing in the first half.
     #[test]
     fn a_token_ages_at_the_marks_and_at_no_other_second() {

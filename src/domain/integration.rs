@@ -40,7 +40,7 @@ pub struct Integration {
     pub updated_at: Timestamp,
 }
 
-/// Who finishes a connection (DESIGN.md, "Who finishes").
+/// Who finishes a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Confirm {

@@ -46,7 +46,7 @@ pub struct IssuedTokens {
     pub scopes: Option<Vec<String>>,
 }
 
-/// What a failed token call means (REFRESH.md, classification).
+/// What a failed token call means (docs/refresh.md, classification).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureClass {

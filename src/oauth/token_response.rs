@@ -490,7 +490,7 @@ mod tests {
             }
         }
 
-        /// REFRESH.md: a received token is never thrown away, whatever stands beside it.
+        /// A received token is never thrown away, whatever stands beside it.
         #[test]
         fn a_token_that_came_is_kept(beside in prop::collection::btree_map("(token_type|expires_in|expires_at|scope|id_token|error|error_description|refresh_token_expires_in|x)", any_json(), 0..8)) {
             let mut body = json!(beside);

@@ -1,4 +1,4 @@
-//! SECURITY.md, row 10: secrets that are marked go through every tenant route, a callback, a failed
+//! Secrets that are marked go through every tenant route, a callback, a failed
 //! refresh and a failed revocation, in order and out of order. Afterwards no mark is in the log (at its
 //! finest), in any file on disk, or in any answer that refuses.
 

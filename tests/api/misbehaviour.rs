@@ -185,7 +185,7 @@ async fn what_is_left_out_is_what_it_was() {
     assert_eq!(presented[0], presented[1]);
 }
 
-/// REFRESH.md, I6: a provider that says "over" once may be wrong; twice, some time apart, it is believed.
+/// A provider that says "over" once may be wrong; twice, some time apart, it is believed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_grant_is_over_when_the_provider_says_so_twice() {
     let scene = Scene::expired("rotate_plain").await;

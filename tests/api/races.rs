@@ -68,7 +68,8 @@ impl Scene {
 }
 
 async fn node(clock: &Arc<TestClock>, kv: Arc<UnrulyKv>, files: &[(&'static str, String)], master: &str) -> TestApp {
-    let settings = vec![("keys.master", master.to_owned()), ("refresh.patience", "5m".to_owned())];
+    let settings =
+        vec![("keys.master", master.to_owned()), ("keys.master_file", String::new()), ("refresh.patience", "5m".to_owned())];
     let setup = Setup { kv: Some(kv), clock: Some(clock.clone()), providers: files.to_vec(), settings, ..Setup::default() };
     TestApp::with(setup).await
 }

@@ -1,4 +1,4 @@
-//! What goes wrong with malice (SECURITY.md, rows 1-4, 12, 19-23).
+//! What goes wrong with malice.
 
 use claviger::domain::ids::{IntegrationId, IntegrationName, ProviderId};
 use futures::future::join_all;

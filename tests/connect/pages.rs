@@ -1,4 +1,4 @@
-//! Every page: its headers, and that foreign text stays text (SECURITY.md, rows 10, 22, 25, 52).
+//! Every page: its headers, and that foreign text stays text.
 
 use serde_json::json;
 

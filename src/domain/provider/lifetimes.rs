@@ -1,4 +1,4 @@
-//! How a provider's refresh tokens live and die: what a refresh may cost (REFRESH.md).
+//! How a provider's refresh tokens live and die: what a refresh may cost (docs/refresh.md).
 
 use std::time::Duration;
 

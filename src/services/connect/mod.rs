@@ -1,4 +1,4 @@
-//! Connecting an end user: link, consent, callback, grant. Two ways (DESIGN.md, "Who finishes"): the
+//! Connecting an end user: link, consent, callback, grant. Two ways: the
 //! end user confirms on a page and its browser is bound by a cookie, or the tenant's backend confirms
 //! with a ticket. It knows browsers only as strings: cookies and pages are the web layer's.
 

@@ -22,7 +22,7 @@ use crate::store::{Change, StoreError, Stored, keys};
 use super::outcome::{Outcome, Setback, Why};
 use super::{Order, Refresher, landing, schedule};
 
-/// A lease outlives the call and its commit by far; REFRESH.md: three call deadlines.
+/// A lease outlives the call and its commit by far; three call deadlines.
 pub(super) const LEASE_DEADLINES: u32 = 3;
 /// How often a flight of another node is looked after.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -128,7 +128,7 @@ fn judge(node: &Refresher, order: &Order, found: &Found<Connection>, flight: Opt
     if let Some(setback) = resting(flight, order.generation, now) {
         return Err(Held::Ended(Outcome::Failed(setback)));
     }
-    // Nobody knows how that flight ended: it is in doubt (REFRESH.md, steps 13 and 14).
+    // Nobody knows how that flight ended: it is in doubt (docs/refresh.md, steps 13 and 14).
     let unresolved =
         flight.intent.as_ref().is_some_and(|intent| intent.grant_id == order.grant && intent.from_generation == order.generation);
     match schedule::rest_of_family(rotation, &set.current, now).filter(|rest| unresolved && !rest.is_zero()) {
@@ -154,7 +154,7 @@ fn resting(flight: &Flight, generation: u64, now: Timestamp) -> Option<Setback> 
     Some(Setback { why, code: backoff.code, retry_after: left })
 }
 
-/// Lease and intent in one write, judged by the versions that were read (REFRESH.md, step 4): of two
+/// Lease and intent in one write, judged by the versions that were read (docs/refresh.md, step 4): of two
 /// nodes one may send, and none from a generation that has passed.
 async fn announce<'a>(
     node: &'a Refresher,

@@ -35,7 +35,7 @@ pub(super) async fn commit_received(flight: &Announced<'_>, answer: TokenAnswer,
     }
 }
 
-/// Judged by consent and generation, never by the lease (REFRESH.md, step 9).
+/// Judged by consent and generation, never by the lease (docs/refresh.md, step 5).
 async fn try_commit(flight: &Announced<'_>, mut answer: TokenAnswer, started: Timestamp) -> Result<Outcome, StoreError> {
     let (node, order) = (flight.node, flight.order);
     let now = node.core.clock.now();

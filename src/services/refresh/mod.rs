@@ -26,7 +26,7 @@ use super::integrations::Active;
 use flights::{Flights, Key};
 pub use outcome::{Outcome, Setback, Why};
 
-/// The numbers of REFRESH.md.
+/// The numbers of docs/refresh.md.
 #[derive(Debug, Clone, Copy)]
 pub struct RefreshPolicy {
     /// For one call to a provider, everything included.

@@ -10,7 +10,7 @@ use crate::domain::tokens::FailureClass;
 
 use super::RefreshPolicy;
 
-/// A provider's `Retry-After` is honoured up to this (REFRESH.md, classification).
+/// A provider's `Retry-After` is honoured up to this (docs/refresh.md, classification).
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// No attempt follows another more closely.
 const STEP_MIN: Duration = Duration::from_millis(250);
