@@ -26,7 +26,7 @@ use super::{Order, Refresher, landing, schedule};
 pub(super) const LEASE_DEADLINES: u32 = 3;
 /// How often a flight of another node is looked after.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
-/// Step 14: within so long of an answer in doubt, where a replay harms nothing.
+/// Within so long of an answer in doubt, where a replay harms nothing.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// A flight that is outrun by other writers of the same records this often gives up.

@@ -41,7 +41,7 @@ pub(super) fn wait(failure: &Failure<'_>, policy: &RefreshPolicy, now: Timestamp
     }
 }
 
-/// Step 14: where a replay would kill the family, the access token is served to its end first. If the
+/// Where a replay would kill the family, the access token is served to its end first. If the
 /// provider did rotate, the next token is gone either way, and a retry can only cost the living one.
 pub(super) fn rest_of_family(rotation: RefreshClass, tokens: &Tokens, now: Timestamp) -> Option<Duration> {
     let risky = rotation == RefreshClass::RotateStrict && tokens.is_alive(now);
