@@ -1,5 +1,6 @@
 //! API keys: making, listing, revoking, and telling who calls.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -46,7 +47,7 @@ pub struct ApiKeys {
 /// A key as last read.
 #[derive(Clone)]
 struct Known {
-    key: ApiKey,
+    key: Arc<ApiKey>,
     read_at: Duration,
 }
 
@@ -136,7 +137,7 @@ impl ApiKeys {
         if !matches || has_ended(&key, self.core.clock.now()) {
             return Err(refused());
         }
-        Ok(Caller::authenticated(key.tenant, key.scopes))
+        Ok(Caller::authenticated(key.tenant.clone(), key.scopes.clone()))
     }
 
     async fn save(&self, key: &ApiKey) -> Result<(), StoreError> {
@@ -150,7 +151,7 @@ impl ApiKeys {
 
     /// The key as the store has it, or as it had it within `trust`; within `cut_off` while the store
     /// is out of reach.
-    async fn known(&self, id: &str) -> Result<Option<ApiKey>, StoreError> {
+    async fn known(&self, id: &str) -> Result<Option<Arc<ApiKey>>, StoreError> {
         let known = self.cache.get(id).await;
         let now = self.core.clock.monotonic();
         let age = known.as_ref().map(|known| now.saturating_sub(known.read_at));
@@ -161,6 +162,7 @@ impl ApiKeys {
         }
         match self.core.store.read(&keys::api_key_lookup(id)).await {
             Ok(Some(Stored { value: key, .. })) => {
+                let key = Arc::new(key);
                 self.cache.insert(id.to_owned(), Known { key: key.clone(), read_at: now }).await;
                 Ok(Some(key))
             }

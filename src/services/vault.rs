@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::domain::caller::Caller;
 use crate::domain::connection::{Connection, Freshness, Status, TokenSet};
 use crate::domain::error_code::ErrorCode;
-use crate::domain::ids::{Account, ConnectionId, EndUserId, IntegrationId, IntegrationName, ProviderId, TokenSetName};
+use crate::domain::ids::{Account, ConnectionId, EndUserId, IntegrationName, ProviderId, TokenSetName};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 use crate::store::keys;
@@ -114,8 +114,7 @@ impl Vault {
         let tenant = caller.require(Scope::TokensRead)?;
         let active = self.integrations.active(tenant, &query.provider, &query.integration).await?;
         let asked = Asked { caller, active, query: &query };
-        let integration = IntegrationId::derive(tenant, &query.provider, &query.integration);
-        let id = ConnectionId::derive(tenant, &query.end_user, &integration, &query.account);
+        let id = ConnectionId::derive(tenant, &query.end_user, &asked.active.integration.id, &query.account);
         let key = || keys::connection(tenant, &id);
         let mut found = self.connections.read(id.as_str(), key).await?;
         if found.as_ref().is_some_and(|found| found.record.is_gone()) {

@@ -1,7 +1,9 @@
 //! The hierarchy of keys: master keys wrap data keys, data keys seal records. A fresh store is
 //! founded with a deployment id and a system data key; an existing one must open with a master key.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{PoisonError, RwLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -102,11 +104,13 @@ impl Keyring {
 pub(super) struct DataKey {
     seal: SealKey,
     bytes: Zeroizing<[u8; KEY_LEN]>,
+    /// The keys of keyed hashes, by purpose, each derived once: deriving costs more than hashing.
+    hashers: RwLock<BTreeMap<String, Hmac<Sha256>>>,
 }
 
 impl DataKey {
     fn new(id: [u8; KEY_ID_LEN], key: &[u8; KEY_LEN]) -> Self {
-        Self { seal: SealKey::new(id, key), bytes: Zeroizing::new(*key) }
+        Self { seal: SealKey::new(id, key), bytes: Zeroizing::new(*key), hashers: RwLock::default() }
     }
 
     pub(super) fn random(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
@@ -124,14 +128,23 @@ impl DataKey {
         self.seal.open(context, sealed)
     }
 
-    /// HMAC-SHA-256 under a key derived for the purpose (HKDF, RFC 5869).
+    /// HMAC-SHA-256 under a key derived for the purpose (HKDF, RFC 5869). Purposes are few and fixed.
     pub(super) fn keyed_hash(&self, purpose: &str, value: &[u8]) -> [u8; 32] {
+        let known = self.hashers.read().unwrap_or_else(PoisonError::into_inner).get(purpose).cloned();
+        let mut mac = known.unwrap_or_else(|| {
+            let derived = self.derive_hasher(purpose);
+            self.hashers.write().unwrap_or_else(PoisonError::into_inner).insert(purpose.to_owned(), derived.clone());
+            derived
+        });
+        mac.update(value);
+        mac.finalize().into_bytes().into()
+    }
+
+    fn derive_hasher(&self, purpose: &str) -> Hmac<Sha256> {
         let mut key = Zeroizing::new([0; 64]);
         let derived = Hkdf::<Sha256>::new(None, self.bytes.as_slice()).expand(purpose.as_bytes(), key.as_mut_slice());
         debug_assert!(derived.is_ok(), "64 bytes are within HKDF's limit");
-        let mut mac = Hmac::<Sha256>::new(&(*key).into());
-        mac.update(value);
-        mac.finalize().into_bytes().into()
+        Hmac::<Sha256>::new(&(*key).into())
     }
 }
 

@@ -81,6 +81,10 @@ fn set_headers(headers: &mut HeaderMap, id: &RequestId) {
 
 /// The route's pattern, never the path or the query: those can hold one-time secrets.
 fn write_line(response: &ServiceResponse<BoxBody>, id: &RequestId, micros: u128) {
+    // Finding the pattern costs more than all else here.
+    if !tracing::enabled!(target: "claviger::http", tracing::Level::INFO) {
+        return;
+    }
     let request = response.request();
     let route = request.match_pattern().unwrap_or_else(|| "(none)".to_owned());
     let extensions = request.extensions();
