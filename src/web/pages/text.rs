@@ -3,7 +3,7 @@
 /// Most characters of a foreign name on a page.
 const SHOWN_MAX: usize = 48;
 
-/// At most [`SHOWN_MAX`] characters, the middle left out, and no character that is invisible or turns
+/// At most `SHOWN_MAX` characters, the middle left out, and no character that is invisible or turns
 /// the direction of what follows: a name must not be able to rewrite the sentence around it.
 pub fn shown(text: &str) -> String {
     let chars: Vec<char> = text.chars().map(|c| if is_deceptive(c) { '\u{fffd}' } else { c }).collect();
