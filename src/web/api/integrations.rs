@@ -166,7 +166,7 @@ pub(super) fn texts(fields: BTreeMap<String, Value>) -> Result<BTreeMap<String, 
             Value::Number(number) => {
                 params.insert(name, number.to_string());
             }
-            Value::Bool(_) | Value::Array(_) | Value::Object(_) => return Err(Refusal::field(&name, "must be text")),
+            Value::Bool(_) | Value::Array(_) | Value::Object(_) => return Err(Refusal::field(&name, "must be text, given once")),
         }
     }
     Ok(params)

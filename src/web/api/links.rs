@@ -15,6 +15,7 @@ use crate::web::endpoint::Shared;
 use crate::web::lenient;
 
 use super::connections::ConnectionView;
+use super::integrations::texts;
 
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct AuthorizeEndUser {
@@ -74,7 +75,7 @@ pub async fn create(state: Shared, caller: Caller, body: AuthorizeEndUser) -> Re
         account: body.account,
         scopes: body.scopes.unwrap_or_default(),
         return_url: body.return_url,
-        params: settings(body.settings)?,
+        params: texts(body.settings)?,
     };
     let made = state.connect.make_link(&caller, asked).await?;
     Answer::ok(&AuthorizeLink { authorize_url: made.authorize_url, expires_at: made.expires_at })
@@ -85,19 +86,4 @@ pub async fn create(state: Shared, caller: Caller, body: AuthorizeEndUser) -> Re
 pub async fn finish(state: Shared, caller: Caller, body: FinishAuthorization) -> Result<Answer, Refusal> {
     let connection = state.connect.finish(&caller, &body.ticket, &body.end_user_id).await?;
     Answer::ok(&ConnectionView::from(connection))
-}
-
-/// Every other field is a setting of the provider; an empty one counts as left out.
-fn settings(fields: BTreeMap<String, Value>) -> Result<BTreeMap<String, String>, Refusal> {
-    let mut settings = BTreeMap::new();
-    for (name, value) in fields {
-        match value {
-            Value::Null => {}
-            Value::String(text) if text.is_empty() => {}
-            Value::String(text) => drop(settings.insert(name, text)),
-            Value::Number(number) => drop(settings.insert(name, number.to_string())),
-            _ => return Err(Refusal::field(&name, "must be text, given once")),
-        }
-    }
-    Ok(settings)
 }
