@@ -80,6 +80,12 @@ enum ProviderCommand {
     Show(provider_files::ShowArgs),
     /// Check a provider file, or a folder of them, and run their test vectors.
     Check(provider_files::CheckArgs),
+    /// Write a provider file to begin with.
+    New(provider_files::NewArgs),
+    /// Write a page of documentation for each provider.
+    Docs(provider_files::DocsArgs),
+    /// Compare the provider files with a file of facts.
+    Compare(provider_files::CompareArgs),
 }
 
 /// Where settings come from.
@@ -122,6 +128,9 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Provider(ProviderCommand::List(args)) => return provider_files::list(args),
         Command::Provider(ProviderCommand::Show(args)) => return provider_files::show(args),
         Command::Provider(ProviderCommand::Check(args)) => return provider_files::check(args),
+        Command::Provider(ProviderCommand::New(args)) => return provider_files::new(args),
+        Command::Provider(ProviderCommand::Docs(args)) => return provider_files::docs(args),
+        Command::Provider(ProviderCommand::Compare(args)) => return provider_files::compare(args),
         Command::Key(KeyCommand::Generate(args)) => key::generate(args)?,
         Command::Healthcheck(args) => healthcheck::run(args)?,
     }
