@@ -158,7 +158,7 @@ where
                 Err(refusal) => Err(refusal),
             };
             match answer {
-                Ok(answer) => answer.into_response(),
+                Ok(answer) => answer.into_response(request.headers()),
                 Err(refusal) => problem(refusal, &request_id(&request)),
             }
         }

@@ -12,6 +12,7 @@ mod redis;
 mod switched_kv;
 
 mod canary;
+mod catalogue;
 mod contract;
 mod herd;
 mod isolation;

@@ -37,10 +37,7 @@ pub fn start(name: &str, today: &str, folder: &Path, out: &mut dyn Write) -> io:
 }
 
 fn text(id: &ProviderId, today: &str) -> String {
-    let mut title: String = id.as_str().split(['-', '_', '.']).map(capital).collect::<Vec<_>>().join(" ");
-    if title.trim().is_empty() {
-        title = id.to_string();
-    }
+    let title: String = id.as_str().split(['-', '_', '.']).map(capital).collect::<Vec<_>>().join(" ");
     include_str!("start.toml").replace("TITLE", &title).replace("TODAY", today)
 }
 
@@ -58,7 +55,7 @@ mod tests {
     #[test]
     fn what_it_writes_keeps_every_rule_and_is_never_written_over() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["acme", "acme-sub_2.x", "9", "-"] {
+        for name in ["acme", "acme-sub_2.x", "9"] {
             let (outcome, said) = run(|out| start(name, "2026-01-31", folder.path(), out));
             assert_eq!(outcome, Outcome::Fine, "{said}");
             let path = folder.path().join(format!("{name}.toml"));

@@ -15,6 +15,8 @@ pub struct ProviderSummary {
     pub id: String,
     pub name: String,
     pub categories: Vec<String>,
+    /// How well the facts are known: `docs`, `libraries` or `one_library`.
+    pub known: &'static str,
 }
 
 /// A provider by itself.
@@ -121,7 +123,7 @@ pub struct RedirectCard {
 impl From<&Provider> for ProviderSummary {
     fn from(provider: &Provider) -> Self {
         let spec = provider.spec();
-        Self { id: spec.id.to_string(), name: spec.name.clone(), categories: spec.categories.clone() }
+        Self { id: spec.id.to_string(), name: spec.name.clone(), categories: spec.categories.clone(), known: spec.known.as_str() }
     }
 }
 

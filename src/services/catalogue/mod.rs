@@ -10,7 +10,11 @@ use std::sync::Arc;
 
 use crate::domain::ids::ProviderId;
 use crate::domain::provider::Provider;
+use crate::domain::refusal::Refusal;
 use crate::oauth::provider_file::{self, FileError, ProviderFile, Shelf};
+
+/// Longest text to search for, in bytes.
+const SEARCH_MAX: usize = 100;
 
 /// Every provider whose needs the deployment meets.
 #[derive(Debug)]
@@ -59,6 +63,27 @@ impl Catalogue {
 
     pub fn get(&self, id: &ProviderId) -> Option<Arc<Provider>> {
         self.providers.get(id).cloned()
+    }
+
+    /// Those whose id or name holds `part` and that are of `category`, in the order of their ids.
+    pub fn search(&self, part: Option<&str>, category: Option<&str>) -> Result<Vec<&Arc<Provider>>, Refusal> {
+        let part = part.unwrap_or_default().to_lowercase();
+        if part.len() > SEARCH_MAX {
+            return Err(Refusal::field("q", format!("must have at most {SEARCH_MAX} bytes")));
+        }
+        let holds =
+            |provider: &Provider| provider.id().as_str().contains(&part) || provider.name().to_lowercase().contains(&part);
+        let of = |provider: &Provider| category.is_none_or(|wanted| provider.spec().categories.iter().any(|own| own == wanted));
+        Ok(self.list().filter(|provider| holds(provider) && of(provider)).collect())
+    }
+
+    /// How many providers each category has.
+    pub fn categories(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for category in self.list().flat_map(|provider| &provider.spec().categories) {
+            *counts.entry(category.clone()).or_default() += 1;
+        }
+        counts
     }
 
     /// In the order of their ids.

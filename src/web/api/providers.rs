@@ -1,5 +1,7 @@
 //! The catalogue over HTTP.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -10,11 +12,20 @@ use crate::web::answer::Answer;
 use crate::web::endpoint::Shared;
 use crate::web::lenient;
 
-use super::health::Nothing;
-
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ProviderList {
     providers: Vec<ProviderSummary>,
+    /// How many providers each category has, over the whole catalogue.
+    categories: BTreeMap<String, usize>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Search {
+    /// Part of an id or a name.
+    #[serde(default, deserialize_with = "lenient::text")]
+    q: Option<String>,
+    #[serde(default, deserialize_with = "lenient::text")]
+    category: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -34,11 +45,17 @@ pub struct ProviderView {
     redirect_uri: Option<String>,
 }
 
-/// The catalogue.
-#[utoipa::path(get, path = "/providers", tag = "catalogue", security((), ("api_key" = [])), responses((status = 200, body = ProviderList)))]
-pub async fn list(state: Shared, _caller: Option<Caller>, _nothing: Nothing) -> Result<Answer, Refusal> {
-    Answer::ok(&ProviderList {
-        providers: state.catalogue.list().map(|provider| ProviderSummary::from(provider.as_ref())).collect(),
+/// The catalogue, or the part of it that a search finds.
+#[utoipa::path(get, path = "/providers", tag = "catalogue", security((), ("api_key" = [])), params(
+    ("q" = Option<String>, Query, description = "Part of an id or a name; case does not matter. At most 100 bytes"),
+    ("category" = Option<String>, Query, description = "One of `categories`"),
+    ("if-none-match" = Option<String>, Header, description = "The `ETag` of an earlier answer: 304 while nothing has changed"),
+), responses((status = 200, body = ProviderList), (status = 304, description = "As it was")))]
+pub async fn list(state: Shared, _caller: Option<Caller>, search: Search) -> Result<Answer, Refusal> {
+    let found = state.catalogue.search(search.q.as_deref(), search.category.as_deref())?;
+    Answer::revalidated(&ProviderList {
+        providers: found.iter().map(|provider| ProviderSummary::from(provider.as_ref())).collect(),
+        categories: state.catalogue.categories(),
     })
 }
 
@@ -50,5 +67,5 @@ pub async fn show(state: Shared, caller: Option<Caller>, query: OneProvider) -> 
         Some(caller) => Some(state.integrations.redirect_uri_of(caller, &provider, query.integration.as_deref())?),
         None => None,
     };
-    Answer::ok(&ProviderView { card: ProviderCard::from(provider.as_ref()), redirect_uri })
+    Answer::revalidated(&ProviderView { card: ProviderCard::from(provider.as_ref()), redirect_uri })
 }

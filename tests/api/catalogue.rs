@@ -1,0 +1,69 @@
+//! The catalogue as a tenant sees it: searched, filtered, and asked again without being sent again.
+
+use serde_json::Value;
+
+use crate::world::{TestApp, client};
+
+async fn found(app: &TestApp, query: &str) -> (u16, Value) {
+    let answer = client().get(format!("{}/providers{query}", app.url)).send().await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+fn ids(list: &Value) -> Vec<&str> {
+    list["providers"].as_array().unwrap().iter().map(|provider| provider["id"].as_str().unwrap()).collect()
+}
+
+/// Every provider is found by its own id and name, in any case; every category holds what it says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_search_finds_by_id_name_and_category() {
+    let app = TestApp::usual().await;
+    let (_, all) = found(&app, "").await;
+    let everything = ids(&all).len();
+    for provider in all["providers"].as_array().unwrap().iter().step_by(7) {
+        let (id, name) = (provider["id"].as_str().unwrap(), provider["name"].as_str().unwrap());
+        for part in [id.to_owned(), name.to_uppercase()] {
+            let query = format!("?q={}", part.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>());
+            let (_, some) = found(&app, &query).await;
+            assert!(ids(&some).contains(&id), "{part}");
+            assert!(ids(&some).len() < everything, "{part}");
+        }
+    }
+    for (category, count) in all["categories"].as_object().unwrap() {
+        let (_, some) = found(&app, &format!("?category={}", category.replace(' ', "+"))).await;
+        assert_eq!(ids(&some).len() as u64, count.as_u64().unwrap(), "{category}");
+        assert!(
+            some["providers"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|one| one["categories"].as_array().unwrap().contains(&category.as_str().into()))
+        );
+    }
+    assert_eq!(ids(&found(&app, "?q=there-is-no-such").await.1).len(), 0);
+    assert_eq!(ids(&found(&app, "?category=none").await.1).len(), 0);
+    for (length, status) in [(99, 200), (100, 200), (101, 400)] {
+        assert_eq!(found(&app, &format!("?q={}", "x".repeat(length))).await.0, status, "{length}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_unchanged_answer_is_not_sent_again() {
+    let app = TestApp::usual().await;
+    for path in ["/providers", "/providers?q=s", "/providers/sandbox"] {
+        let url = format!("{}{path}", app.url);
+        let first = client().get(&url).send().await.unwrap();
+        let tag = first.headers()["etag"].to_str().unwrap().to_owned();
+        assert!(!first.bytes().await.unwrap().is_empty());
+        let with = |value: String| client().get(&url).header("if-none-match", value).send();
+        for known in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".to_owned()] {
+            let again = with(known.clone()).await.unwrap();
+            assert_eq!((again.status().as_u16(), again.headers()["etag"].to_str().unwrap()), (304, tag.as_str()), "{known}");
+            assert!(again.bytes().await.unwrap().is_empty());
+        }
+        assert_eq!(with("\"other\"".to_owned()).await.unwrap().status(), 200);
+    }
+    let tag_of = async |path: &str| {
+        client().get(format!("{}{path}", app.url)).send().await.unwrap().headers()["etag"].to_str().unwrap().to_owned()
+    };
+    assert_ne!(tag_of("/providers").await, tag_of("/providers?q=s").await);
+}
