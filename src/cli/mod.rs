@@ -82,6 +82,8 @@ enum ProviderCommand {
     Check(provider_files::CheckArgs),
     /// Write a provider file to begin with.
     New(provider_files::NewArgs),
+    /// Run a file's test vectors, or walk the real flow with your own client.
+    Test(provider_files::TestArgs),
     /// Write a page of documentation for each provider.
     Docs(provider_files::DocsArgs),
     /// Compare the provider files with a file of facts.
@@ -129,6 +131,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Provider(ProviderCommand::Show(args)) => return provider_files::show(args),
         Command::Provider(ProviderCommand::Check(args)) => return provider_files::check(args),
         Command::Provider(ProviderCommand::New(args)) => return provider_files::new(args),
+        Command::Provider(ProviderCommand::Test(args)) => return provider_files::test(args),
         Command::Provider(ProviderCommand::Docs(args)) => return provider_files::docs(args),
         Command::Provider(ProviderCommand::Compare(args)) => return provider_files::compare(args),
         Command::Key(KeyCommand::Generate(args)) => key::generate(args)?,

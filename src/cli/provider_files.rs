@@ -1,13 +1,15 @@
 //! `claviger provider …`, as it is typed.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 
 use super::failure::Failure;
-use super::provider::{self, Outcome, Pages};
+use super::provider::{self, Live, Outcome, Pages};
 use crate::adapters::system::SystemClock;
 use crate::ports::clock::Clock as _;
 
@@ -36,6 +38,16 @@ Example:
   claviger provider new acme --dir ./my-providers
 
 Exit codes: 0 written, 1 there is one already, 2 not an id, or wrong usage.";
+
+const TEST: &str = "\
+Without --live the file's vectors are run, one line each. With --live the real flow is walked on this machine: a
+browser consents, the code is exchanged, looked up with, refreshed once, and revoked if you say so. Nothing is kept.
+
+Examples:
+  claviger provider test providers/acme.toml
+  claviger provider test providers/acme.toml --live MY_CLIENT_ID --secret-file secret.txt --scope read --param shop=acme
+
+Exit codes: 0 all holds, 1 something does not, 2 there is no such file, or wrong usage.";
 
 const DOCS: &str = "\
 The pages say what a tenant has to do, step by step, for each provider; the index lists them by category.
@@ -90,6 +102,37 @@ pub struct NewArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = TEST)]
+pub struct TestArgs {
+    /// The provider's file.
+    file: PathBuf,
+    /// Walk the real flow with this client.
+    #[arg(long, value_name = "CLIENT_ID")]
+    live: Option<String>,
+    /// File that holds the client secret; none for a public client.
+    #[arg(long, value_name = "FILE", requires = "live")]
+    secret_file: Option<PathBuf>,
+    /// A scope to ask for; may be given several times.
+    #[arg(long = "scope", value_name = "SCOPE", requires = "live")]
+    scopes: Vec<String>,
+    /// One of the provider's own settings; may be given several times.
+    #[arg(long = "param", value_name = "NAME=VALUE", requires = "live", value_parser = pair)]
+    params: Vec<(String, String)>,
+    /// Where to hear the callback.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8765", requires = "live")]
+    listen: SocketAddr,
+    /// The redirect URI as it is registered, where a tunnel leads here.
+    #[arg(long, value_name = "URL", requires = "live")]
+    redirect_uri: Option<String>,
+    /// Seconds the browser may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, requires = "live", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    patience: u64,
+    /// Revoke at the provider in the end.
+    #[arg(long, requires = "live")]
+    revoke: bool,
+}
+
+#[derive(Debug, Args)]
 #[command(after_help = DOCS)]
 pub struct DocsArgs {
     /// Folder of the pages. Pages of providers that are gone are removed from it.
@@ -119,6 +162,31 @@ pub struct CompareArgs {
 pub fn new(args: NewArgs) -> Result<ExitCode, Failure> {
     let today = SystemClock::start().now().strftime("%Y-%m-%d").to_string();
     ended(provider::start(&args.name, &today, &args.dir, &mut io::stdout().lock()))
+}
+
+pub fn test(args: TestArgs) -> Result<ExitCode, Failure> {
+    let Some(client_id) = args.live else { return ended(provider::test(&args.file, &mut io::stdout().lock())) };
+    let client_secret = args.secret_file.map(|path| provider::secret_of(&path).map_err(Failure::from_io(path.display())));
+    let live = Live {
+        client_id,
+        client_secret: client_secret.transpose()?,
+        listen: args.listen,
+        redirect_uri: args.redirect_uri,
+        scopes: args.scopes,
+        params: args.params.into_iter().collect(),
+        patience: Duration::from_secs(args.patience),
+        revoke: args.revoke,
+    };
+    match provider::load(&args.file, &mut io::stdout().lock()) {
+        Ok(Some(file)) => super::block_on(provider::walk(&file.provider, live)).map(|()| ExitCode::SUCCESS),
+        Ok(None) => Ok(ExitCode::from(Outcome::Faulty.exit_code())),
+        Err(cause) => Err(Failure::from_io("nothing can be printed")(cause)),
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 pub fn docs(args: DocsArgs) -> Result<ExitCode, Failure> {

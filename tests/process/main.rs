@@ -3,6 +3,7 @@
 
 mod commands;
 mod dev;
+mod live;
 mod refusals;
 mod running;
 mod serve;

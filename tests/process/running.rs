@@ -85,6 +85,13 @@ impl Server {
         }
     }
 
+    /// Waits until it ends by itself: how, and what it printed.
+    pub fn ended(mut self) -> (ExitStatus, String) {
+        let mut rest = String::new();
+        self.out.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap(), rest)
+    }
+
     /// SIGTERM (a second one does no harm), and what became of the process.
     pub fn stop(mut self) -> (ExitStatus, String) {
         self.signal("TERM");

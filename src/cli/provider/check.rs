@@ -43,15 +43,7 @@ pub fn check(path: &Path, out: &mut dyn Write) -> io::Result<Outcome> {
 
 fn check_one(id: &ProviderId, shelf: &Shelf, out: &mut dyn Write) -> io::Result<bool> {
     let name = shelf.get(id).map_or("?", |source| source.file.as_str());
-    let file: ProviderFile = match provider_file::parse(id, shelf) {
-        Ok(file) => file,
-        Err(faults) => {
-            for fault in faults {
-                writeln!(out, "{fault}")?;
-            }
-            return Ok(false);
-        }
-    };
+    let Some(file) = parsed(id, shelf, out)? else { return Ok(false) };
     let misses = vectors::run(&file);
     for miss in &misses {
         writeln!(out, "{name}: test {}: {}", miss.vector, miss.message)?;
@@ -60,6 +52,56 @@ fn check_one(id: &ProviderId, shelf: &Shelf, out: &mut dyn Write) -> io::Result<
         writeln!(out, "{name}: fine, {} tests hold", file.vectors.len())?;
     }
     Ok(misses.is_empty())
+}
+
+fn parsed(id: &ProviderId, shelf: &Shelf, out: &mut dyn Write) -> io::Result<Option<ProviderFile>> {
+    match provider_file::parse(id, shelf) {
+        Ok(file) => Ok(Some(file)),
+        Err(faults) => {
+            for fault in faults {
+                writeln!(out, "{fault}")?;
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// Runs the vectors of one file and says of each whether it holds.
+pub fn test(path: &Path, out: &mut dyn Write) -> io::Result<Outcome> {
+    let Some(file) = load(path, out)? else { return Ok(if path.is_file() { Outcome::Faulty } else { Outcome::NotFound }) };
+    let misses = vectors::run(&file);
+    for vector in &file.vectors {
+        let title = vectors::title(vector);
+        let mine = misses.iter().filter(|miss| miss.vector == title);
+        let said = mine.map(|miss| miss.message.as_str()).collect::<Vec<_>>().join("; ");
+        writeln!(
+            out,
+            "{}  {title}{}{said}",
+            if said.is_empty() { "holds " } else { "breaks" },
+            if said.is_empty() { "" } else { ": " }
+        )?;
+    }
+    Ok(if misses.is_empty() { Outcome::Fine } else { Outcome::Faulty })
+}
+
+/// One file by itself; what is wrong with it is printed. It may extend what `check` lets it.
+pub fn load(path: &Path, out: &mut dyn Write) -> io::Result<Option<ProviderFile>> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (mine, faults) = shelf::of_folder(folder);
+    let wanted = folder.join(path.file_name().unwrap_or_default()).display().to_string();
+    for fault in faults.iter().filter(|fault| fault.file == wanted) {
+        writeln!(out, "{fault}")?;
+    }
+    let id = mine.iter().find(|(_, source)| source.file == wanted).map(|(id, _)| id.clone());
+    let Some(id) = id else {
+        if faults.iter().all(|fault| fault.file != wanted) {
+            writeln!(out, "{}: there is no such provider file (NAME.toml)", path.display())?;
+        }
+        return Ok(None);
+    };
+    let (mut shelf, _) = shelf::built_in();
+    shelf.extend(mine);
+    parsed(&id, &shelf, out)
 }
 
 #[cfg(test)]
@@ -91,6 +133,25 @@ mod tests {
         let empty = tempfile::tempdir().unwrap();
         assert_eq!(run(|out| check(empty.path(), out)).0, Outcome::NotFound);
         assert_eq!(run(|out| check(&empty.path().join("no/folder.toml"), out)).0, Outcome::Faulty);
+    }
+
+    #[test]
+    fn test_says_of_each_vector_whether_it_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, text) = one();
+        let path = folder.path().join("one.toml");
+        std::fs::write(&path, &text).unwrap();
+        let (outcome, said) = run(|out| test(&path, out));
+        assert!(outcome == Outcome::Fine && said.lines().all(|line| line.starts_with("holds")), "{said}");
+        assert_eq!(said.lines().count(), text.matches("[[test]]").count());
+        std::fs::write(&path, text.replace("access_token = \"", "access_token = \"x")).unwrap();
+        let (outcome, said) = run(|out| test(&path, out));
+        assert!(outcome == Outcome::Faulty && said.contains("breaks  exchange: access_token"), "{said}");
+        std::fs::write(&path, "nmae = 1").unwrap();
+        let (outcome, said) = run(|out| test(&path, out));
+        assert!(outcome == Outcome::Faulty && said.contains("did you mean `name`"), "{said}");
+        let (outcome, said) = run(|out| test(&folder.path().join("gone.toml"), out));
+        assert!(outcome == Outcome::NotFound && said.contains("no such provider file"), "{said}");
     }
 
     #[test]

@@ -203,7 +203,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for text in [None, Some("{"), Some("{}")] {
             let path = folder.path().join("facts.json");
-            text.map(|text| std::fs::write(&path, text).unwrap());
+            if let Some(text) = text {
+                std::fs::write(&path, text).unwrap();
+            }
             assert_eq!(run(|out| compare(&path, None, false, out)).0, Outcome::NotFound);
         }
     }

@@ -3,6 +3,7 @@
 mod card;
 mod check;
 mod compare;
+mod live;
 mod page;
 mod pages;
 mod start;
@@ -16,8 +17,9 @@ use crate::services::catalogue::card::ProviderCard;
 use crate::services::catalogue::parse_all;
 use crate::services::catalogue::shelf::{self, Gathered};
 
-pub use check::check;
+pub use check::{check, load, test};
 pub use compare::compare;
+pub use live::{Live, secret_of, walk};
 pub use pages::{Pages, pages};
 pub use start::start;
 

@@ -1,0 +1,269 @@
+//! `claviger provider test --live`: walks the real flow with a developer's own client, on this machine alone.
+//! Tokens are used and shown by their length; nothing is kept.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use tokio::sync::mpsc;
+use url::form_urlencoded;
+
+use crate::adapters::outbound::{EgressPolicy, Loopback, ReqwestOutbound};
+use crate::adapters::system::{SystemClock, SystemEntropy};
+use crate::cli::failure::Failure;
+use crate::cli::out;
+use crate::domain::call::{HttpAnswer, HttpCall};
+use crate::domain::connection::Tokens;
+use crate::domain::provider::{NeededBy, Provider, RefreshClass};
+use crate::domain::secret::{ExposeSecret as _, SecretString};
+use crate::domain::tokens::{ProviderFailure, TokenAnswer};
+use crate::oauth::authorize_url::{self, AuthorizeInput};
+use crate::oauth::callback::{self, ValidCallback};
+use crate::oauth::client::Client;
+use crate::oauth::pkce::Pkce;
+use crate::oauth::token_request::{self, Authorization};
+use crate::oauth::token_response::{judge_exchange, judge_refresh, judge_revoke};
+use crate::ports::clock::Clock as _;
+use crate::ports::entropy::random;
+use crate::ports::outbound::Outbound as _;
+
+/// What the developer brings.
+pub struct Live {
+    pub client_id: String,
+    pub client_secret: Option<SecretString>,
+    pub listen: SocketAddr,
+    /// As it is registered at the provider, where it is not the address this listens on.
+    pub redirect_uri: Option<String>,
+    pub scopes: Vec<String>,
+    pub params: BTreeMap<String, String>,
+    /// How long the browser may take.
+    pub patience: Duration,
+    pub revoke: bool,
+}
+
+type Pairs = Vec<(String, String)>;
+
+/// One step after the other; each says what it did. The first that fails ends the walk.
+pub async fn walk(provider: &Provider, live: Live) -> Result<(), Failure> {
+    let outbound = ReqwestOutbound::new(EgressPolicy { loopback: Loopback::Allowed, allow: Vec::new() })
+        .map_err(|cause| Failure::Failed(cause.to_string()))?;
+    let provider = &provider
+        .clone()
+        .deployed(&live.params)?
+        .ok_or_else(|| Failure::Failed("this provider needs a param of the deployment: give it with --param".to_owned()))?;
+    let given = of(provider, &live.params, |by| by != NeededBy::Deployment);
+    let mut settled = provider.settle_params(&given, NeededBy::Integration, &BTreeMap::new())?;
+    // What a link would give is asked for here as well.
+    let of_link = of(provider, &live.params, |by| by == NeededBy::Link);
+    settled.public.extend(provider.settle_params(&of_link, NeededBy::Link, &settled.public)?.public);
+    let walk =
+        Walk { provider, outbound, clock: SystemClock::start(), params: settled.public, secret_params: settled.secret, live };
+    let (valid, redirect_uri, pkce) = walk.consent().await?;
+    let answer = walk.exchange(&valid, &redirect_uri, pkce.as_ref()).await?;
+    walk.look_up(&answer).await?;
+    walk.refresh(answer).await
+}
+
+/// The params that whoever `by` names would give; those that the file does not know count as the integration's.
+fn of(provider: &Provider, params: &BTreeMap<String, String>, by: impl Fn(NeededBy) -> bool) -> BTreeMap<String, String> {
+    let wanted = |name: &String| by(provider.spec().params.get(name).map_or(NeededBy::Integration, |param| param.needed_by));
+    params.iter().filter(|(name, _)| wanted(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+struct Walk<'a> {
+    provider: &'a Provider,
+    outbound: ReqwestOutbound,
+    clock: SystemClock,
+    params: BTreeMap<String, String>,
+    secret_params: BTreeMap<String, SecretString>,
+    live: Live,
+}
+
+impl Walk<'_> {
+    fn client(&self) -> Client<'_> {
+        Client {
+            client_id: &self.live.client_id,
+            client_secret: self.live.client_secret.as_ref(),
+            params: &self.params,
+            secret_params: &self.secret_params,
+        }
+    }
+
+    /// The browser's part: out to the provider, and back to this machine.
+    async fn consent(&self) -> Result<(ValidCallback, String, Option<Pkce>), Failure> {
+        let pkce = Pkce::for_use(self.provider.pkce(), random(&SystemEntropy)?);
+        let state = hex::encode(random::<16>(&SystemEntropy)?);
+        let nonce = self.provider.wants_nonce().then(|| state.clone());
+        let (address, mut callbacks) = listen(self.live.listen)?;
+        let redirect_uri = self.live.redirect_uri.clone().unwrap_or_else(|| format!("http://{address}/callback"));
+        let url = authorize_url::build(&AuthorizeInput {
+            provider: self.provider,
+            client_id: &self.live.client_id,
+            redirect_uri: &redirect_uri,
+            scopes: &self.live.scopes,
+            state: &state,
+            pkce_challenge: pkce.as_ref().map(|pkce| pkce.challenge.as_str()),
+            nonce: nonce.as_deref(),
+            params: &self.params,
+        })
+        .map_err(|cause| Failure::Failed(format!("the authorize URL cannot be built: {cause}")))?;
+        out::line(&format!("redirect URI  {redirect_uri}  (register it at the provider; any path of {address} is heard)"))?;
+        out::line(&format!("open this     {url}"))?;
+        let late = || Failure::Failed(format!("nobody came back within {} s", self.live.patience.as_secs()));
+        let pairs = loop {
+            let came = tokio::time::timeout(self.live.patience, callbacks.recv()).await.map_err(|_| late())?;
+            let pairs = came.ok_or_else(late)?;
+            if pairs.iter().any(|(name, value)| name == "state" && *value == state) {
+                break pairs;
+            }
+            out::warn("a callback without this walk's state was not heeded");
+        };
+        let valid = callback::validate(self.provider, &pairs).map_err(|cause| Failure::Failed(cause.to_string()))?;
+        out::line(&format!("callback      a code of {} bytes{}", valid.code().expose_secret().len(), kept(valid.kept())))?;
+        Ok((valid, redirect_uri, pkce))
+    }
+
+    async fn exchange(&self, valid: &ValidCallback, redirect_uri: &str, pkce: Option<&Pkce>) -> Result<TokenAnswer, Failure> {
+        let verifier = pkce.map(|pkce| &pkce.verifier);
+        let flow = Authorization { code: valid.code(), kept: valid.kept(), redirect_uri, verifier };
+        let call = token_request::exchange(self.provider, &self.client(), &flow);
+        let started = self.clock.now();
+        let answer = self.call("exchange", call.map_err(|cause| Failure::Failed(cause.to_string()))?).await?;
+        let answer = judge_exchange(self.provider, &answer, started).map_err(refused("exchange"))?;
+        said("exchange", &answer)?;
+        Ok(answer)
+    }
+
+    async fn look_up(&self, answer: &TokenAnswer) -> Result<(), Failure> {
+        let lookups = token_request::after_connect(self.provider, &self.client(), answer);
+        for lookup in lookups.map_err(|cause| Failure::Failed(cause.to_string()))? {
+            let started = self.clock.now();
+            let raw = self.call(lookup.name(), lookup.call.clone()).await?;
+            match lookup.read(&raw, started) {
+                Ok(found) => {
+                    let names: Vec<&str> = found.metadata.keys().map(String::as_str).collect();
+                    let subject = found.subject.map(|_| ", and who connected").unwrap_or_default();
+                    out::line(&format!("look-up       {}: {}{subject}", lookup.name(), names.join(", ")))?;
+                }
+                Err(failure) if lookup.is_optional() => {
+                    out::line(&format!("look-up       {}: {} (optional)", lookup.name(), failure.code))?
+                }
+                Err(failure) => return Err(refused(lookup.name())(failure)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Once for each token set that can be, then the revocation that was asked for.
+    async fn refresh(&self, answer: TokenAnswer) -> Result<(), Failure> {
+        for (name, issued) in answer.sets {
+            let mut tokens = Tokens::issued(issued, None, self.clock.now(), "live");
+            if tokens.refresh.is_none() || self.provider.refresh().class() == RefreshClass::None {
+                out::line(&format!("refresh       {name}: there is no refresh token"))?;
+            } else {
+                let call = token_request::refresh(self.provider, &self.client(), &name, &tokens);
+                let started = self.clock.now();
+                let raw = self.call("refresh", call.map_err(|cause| Failure::Failed(cause.to_string()))?).await?;
+                let mut next = judge_refresh(self.provider, &name, &raw, started).map_err(refused("refresh"))?;
+                said("refresh", &next)?;
+                if let Some(issued) = next.sets.remove(&name) {
+                    let rotated = issued
+                        .refresh_token
+                        .as_ref()
+                        .is_some_and(|new| tokens.refresh.as_ref().is_none_or(|old| old.expose_secret() != new.expose_secret()));
+                    out::line(&format!(
+                        "              {name}: the refresh token {}",
+                        if rotated { "rotated" } else { "stayed the same" }
+                    ))?;
+                    let refresh = issued.refresh_token.clone().or(tokens.refresh.take());
+                    tokens = Tokens { refresh, ..Tokens::issued(issued, None, started, "live") };
+                }
+            }
+            if self.live.revoke {
+                self.revoke(&tokens).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn revoke(&self, tokens: &Tokens) -> Result<(), Failure> {
+        let call = token_request::revoke(self.provider, &self.client(), tokens);
+        match call.map_err(|cause| Failure::Failed(cause.to_string()))? {
+            None => out::line("revoke        the provider's file has no call for it"),
+            Some(call) => {
+                let raw = self.call("revoke", call).await?;
+                judge_revoke(self.provider, &raw, self.clock.now()).map_err(refused("revoke"))?;
+                out::line("revoke        done")
+            }
+        }
+    }
+
+    async fn call(&self, step: &str, call: HttpCall) -> Result<HttpAnswer, Failure> {
+        const DEADLINE: Duration = Duration::from_secs(20);
+        self.outbound.call(call, DEADLINE).await.map_err(|cause| Failure::Failed(format!("{step}: {cause}")))
+    }
+}
+
+fn refused(step: &str) -> impl FnOnce(ProviderFailure) -> Failure {
+    move |failure| {
+        Failure::Failed(format!("{step}: the provider answered {} {} ({:?})", failure.status, failure.code, failure.class))
+    }
+}
+
+/// What an answer held: names, lengths and times, never a token.
+fn said(step: &str, answer: &TokenAnswer) -> Result<(), Failure> {
+    for (name, set) in &answer.sets {
+        let refresh = set
+            .refresh_token
+            .as_ref()
+            .map_or("no refresh token".to_owned(), |token| format!("a refresh token of {} bytes", token.expose_secret().len()));
+        let ends = set.expires_at.map_or("no end named".to_owned(), |end| format!("until {end}"));
+        let scopes = set.scopes.as_ref().map(|scopes| format!(", scopes {}", scopes.join(" "))).unwrap_or_default();
+        let access = set.access_token.expose_secret().len();
+        out::line(&format!("{step:<13} {name}: an access token of {access} bytes, {ends}, {refresh}{scopes}"))?;
+    }
+    let metadata: Vec<&str> = answer.metadata.keys().map(String::as_str).collect();
+    if !metadata.is_empty() {
+        out::line(&format!("              metadata: {}", metadata.join(", ")))?;
+    }
+    Ok(())
+}
+
+fn kept(kept: &BTreeMap<String, String>) -> String {
+    let names: Vec<&str> = kept.keys().map(String::as_str).collect();
+    if names.is_empty() { String::new() } else { format!("; kept: {}", names.join(", ")) }
+}
+
+/// Hears whatever comes back, by GET or by POST (`form_post`).
+fn listen(address: SocketAddr) -> Result<(SocketAddr, mpsc::Receiver<Pairs>), Failure> {
+    let (tell, heard) = mpsc::channel(8);
+    let tell = Arc::new(tell);
+    let server = HttpServer::new(move || {
+        let tell = tell.clone();
+        App::new().default_service(web::to(move |request: HttpRequest, body: web::Bytes| hear(tell.clone(), request, body)))
+    });
+    let server =
+        server.workers(1).disable_signals().bind(address).map_err(Failure::from_io(format!("{address} is not to be had")))?;
+    let address = server.addrs().first().copied().unwrap_or(address);
+    tokio::spawn(server.run());
+    Ok((address, heard))
+}
+
+async fn hear(tell: Arc<mpsc::Sender<Pairs>>, request: HttpRequest, body: web::Bytes) -> HttpResponse {
+    let decoded = |bytes: &[u8]| form_urlencoded::parse(bytes).into_owned().collect::<Pairs>();
+    let pairs = if request.query_string().is_empty() { decoded(&body) } else { decoded(request.query_string().as_bytes()) };
+    if pairs.is_empty() {
+        return HttpResponse::NotFound().body("Nothing came with this request.");
+    }
+    // A walk that has ended hears nothing more.
+    let heard = tell.send(pairs).await.is_ok();
+    HttpResponse::Ok().body(if heard { "Heard. Look at the terminal." } else { "The walk has ended." })
+}
+
+/// Reads the client secret from a file, without the line end that editors add.
+pub fn secret_of(path: &std::path::Path) -> io::Result<SecretString> {
+    Ok(SecretString::from(std::fs::read_to_string(path)?.trim_end_matches(['\n', '\r'])))
+}
