@@ -21,6 +21,7 @@ use crate::services::cached::{self, Cached, Trust};
 use crate::services::catalogue::Catalogue;
 use crate::services::connect::{Connect, ConnectPolicy};
 use crate::services::connections::Connections;
+use crate::services::defined::{Defined, Definitions};
 use crate::services::integrations::Integrations;
 use crate::services::refresh::{RefreshPolicy, Refresher};
 use crate::services::sandbox::Sandbox;
@@ -71,7 +72,12 @@ impl World {
         let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
         let core = Core { store, clock, entropy, public_url: place.public_url.into() };
         let shared = Shared::new(core, &settings.cache, outbound, node);
-        let rules = Rules { signup: settings.accounts.signup, connect: settings.connect, refresh: settings.refresh };
+        let rules = Rules {
+            signup: settings.accounts.signup,
+            connect: settings.connect,
+            refresh: settings.refresh,
+            definitions: settings.providers.custom,
+        };
         Ok(shared.services(rules, catalogue, mail))
     }
 
@@ -97,6 +103,7 @@ struct Rules {
     signup: Signup,
     connect: settings::Connect,
     refresh: RefreshPolicy,
+    definitions: Definitions,
 }
 
 /// What several use cases hold together.
@@ -117,13 +124,17 @@ impl Shared {
     }
 
     fn services(self, rules: Rules, catalogue: Arc<Catalogue>, mail: Arc<dyn Mail>) -> Services {
-        let integrations = Arc::new(Integrations::new(self.core.clone(), catalogue.clone(), rules.connect.redirect, self.trust));
+        let defined = self.defined(&rules, catalogue.clone());
+        let redirect = rules.connect.redirect;
+        let integrations =
+            Arc::new(Integrations::new(self.core.clone(), catalogue.clone(), defined.clone(), redirect, self.trust));
         let connections = self.connections(integrations.clone());
         let connect = self.connect(&rules, integrations.clone(), connections.clone());
         let refresher = self.refresher(rules.refresh);
         let (core, known) = (self.core.clone(), self.known.clone());
         Services {
             catalogue,
+            defined,
             accounts: self.accounts(rules.signup, mail),
             api_keys: ApiKeys::new(self.core.clone(), self.key_trust(), self.trust.entries),
             vault: Vault::new(core, integrations.clone(), known, refresher.clone(), connect.clone()),
@@ -134,6 +145,11 @@ impl Shared {
             stopping: AtomicBool::new(false),
             core: self.core,
         }
+    }
+
+    fn defined(&self, rules: &Rules, catalogue: Arc<Catalogue>) -> Arc<Defined> {
+        let limits = (rules.definitions, rules.refresh.call_deadline);
+        Arc::new(Defined::new(self.core.clone(), catalogue, self.outbound.clone(), limits, self.trust))
     }
 
     fn accounts(&self, signup: Signup, mail: Arc<dyn Mail>) -> Accounts {
@@ -185,5 +201,5 @@ fn catalogue(
     sandbox: Option<String>,
 ) -> Result<Catalogue, BuildError> {
     deployment.extend(sandbox.map(|origin| (SANDBOX_ORIGIN.to_owned(), origin)));
-    Ok(Catalogue::load(settings.providers.as_deref(), &deployment)?)
+    Ok(Catalogue::load(settings.providers.dir.as_deref(), &deployment)?)
 }

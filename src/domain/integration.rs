@@ -14,6 +14,9 @@ pub struct Integration {
     pub id: IntegrationId,
     pub tenant: TenantId,
     pub provider: ProviderId,
+    /// Its provider is one that the tenant defined, whatever the catalogue may come to have under that name.
+    #[serde(default)]
+    pub own_provider: bool,
     pub name: IntegrationName,
     pub client_id: String,
     #[serde(with = "sealed_option")]

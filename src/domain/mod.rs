@@ -5,6 +5,7 @@ pub mod api_key;
 pub mod call;
 pub mod caller;
 pub mod connection;
+pub mod defined_provider;
 pub mod error_code;
 pub mod event;
 pub mod flight;

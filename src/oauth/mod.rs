@@ -6,6 +6,7 @@ pub mod authorize_url;
 pub mod callback;
 pub mod client;
 mod client_auth;
+pub mod discovery;
 mod expiry;
 pub mod pkce;
 mod provider_error;

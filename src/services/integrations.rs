@@ -12,7 +12,7 @@ use crate::domain::ids::{IntegrationId, IntegrationName, ProviderId, TenantId};
 use crate::domain::integration::{Confirm, Integration};
 use crate::domain::provider::param::ParamKind;
 use crate::domain::provider::request::ClientSecret;
-use crate::domain::provider::{NeededBy, Provider};
+use crate::domain::provider::{NeededBy, Owner, Provider};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 use crate::oauth::client::Client;
@@ -21,6 +21,7 @@ use crate::store::{Change, keys};
 use super::Core;
 use super::cached::{Cached, Trust};
 use super::catalogue::Catalogue;
+use super::defined::Defined;
 
 const CLIENT_ID_MAX: usize = 1_000;
 const SECRET_MAX: usize = 8_000;
@@ -42,6 +43,7 @@ pub enum RedirectStyle {
 pub struct Integrations {
     core: Core,
     catalogue: Arc<Catalogue>,
+    defined: Arc<Defined>,
     redirect: RedirectStyle,
     cache: Cached<Integration>,
 }
@@ -92,15 +94,15 @@ impl Active {
 }
 
 impl Integrations {
-    pub fn new(core: Core, catalogue: Arc<Catalogue>, redirect: RedirectStyle, trust: Trust) -> Self {
+    pub fn new(core: Core, catalogue: Arc<Catalogue>, defined: Arc<Defined>, redirect: RedirectStyle, trust: Trust) -> Self {
         let cache = Cached::new(core.clone(), trust);
-        Self { core, catalogue, redirect, cache }
+        Self { core, catalogue, defined, redirect, cache }
     }
 
     /// Stores the integration; again: updates it.
     pub async fn enable(&self, caller: &Caller, asked: EnableProvider) -> Result<Enabled, Refusal> {
         let tenant = caller.require(Scope::IntegrationsWrite)?;
-        let provider = self.provider(&asked.provider)?;
+        let provider = self.provider(tenant, &asked.provider).await?;
         let name = integration_name(provider.id(), asked.integration.as_deref())?;
         let id = IntegrationId::derive(tenant, provider.id(), &name);
         let key = keys::integration(tenant, &id);
@@ -121,8 +123,13 @@ impl Integrations {
         let tenant = caller.require(Scope::IntegrationsRead)?;
         let (found, _) = self.core.store.list(&keys::integrations(tenant), None, INTEGRATIONS_MAX).await?;
         let enabled = found.into_iter().map(|(_, stored)| stored.value).filter(|integration| integration.enabled);
-        let known = enabled.filter_map(|integration| Some((self.catalogue.get(&integration.provider)?, integration)));
-        Ok(known.map(|(provider, integration)| self.view(Arc::new(integration), &provider)).collect())
+        let mut views = Vec::new();
+        for integration in enabled {
+            if let Some(provider) = self.provider_of(&integration).await? {
+                views.push(self.view(Arc::new(integration), &provider));
+            }
+        }
+        Ok(views)
     }
 
     /// Serves nobody from now on. Credentials and connections stay, so that enabling it again brings
@@ -152,15 +159,32 @@ impl Integrations {
         let id = IntegrationId::derive(tenant, provider, name);
         let found = self.cache.read(id.as_str(), || keys::integration(tenant, &id)).await?;
         let Some(found) = found.filter(|found| found.record.enabled) else {
-            self.provider(provider.as_str())?;
+            self.provider(tenant, provider.as_str()).await?;
             return Err(not_enabled(provider, name));
         };
-        let provider = self.catalogue.get(provider).ok_or_else(|| no_provider(provider.as_str()))?;
+        let provider = self.provider_of(&found.record).await?.ok_or_else(|| no_provider(provider.as_str()))?;
         Ok(Active { integration: found.record, provider })
     }
 
-    /// A provider of the catalogue, by what a request calls it.
-    pub fn provider(&self, id: &str) -> Result<Arc<Provider>, Refusal> {
+    /// The provider of an integration; it is asked for with every token, so nothing but the cache is.
+    async fn provider_of(&self, integration: &Integration) -> Result<Option<Arc<Provider>>, Refusal> {
+        if !integration.own_provider {
+            return Ok(self.catalogue.get(&integration.provider));
+        }
+        Ok(self.defined.find(&integration.tenant, &integration.provider).await?.map(|own| own.provider))
+    }
+
+    /// A provider by what a tenant's request calls it: its own, or one of the catalogue.
+    pub async fn provider(&self, tenant: &TenantId, id: &str) -> Result<Arc<Provider>, Refusal> {
+        let named = ProviderId::parse(id).map_err(|_| no_provider(id))?;
+        match self.defined.find_anew(tenant, &named).await? {
+            Some(own) => Ok(own.provider),
+            None => self.listed(id),
+        }
+    }
+
+    /// A provider of the catalogue.
+    pub fn listed(&self, id: &str) -> Result<Arc<Provider>, Refusal> {
         ProviderId::parse(id).ok().and_then(|id| self.catalogue.get(&id)).ok_or_else(|| no_provider(id))
     }
 
@@ -213,6 +237,7 @@ impl Integrations {
             id: IntegrationId::derive(tenant, provider.id(), &name),
             tenant: tenant.clone(),
             provider: provider.id().clone(),
+            own_provider: provider.spec().owner == Owner::Tenant,
             name,
             client_id: asked.client_id.or_else(|| before.map(|old| old.client_id.clone())).unwrap_or_default(),
             client_secret: asked.client_secret.or_else(|| before.and_then(|old| old.client_secret.clone())),

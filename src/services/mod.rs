@@ -7,6 +7,7 @@ pub mod cached;
 pub mod catalogue;
 pub mod connect;
 pub mod connections;
+pub mod defined;
 pub mod integrations;
 pub mod refresh;
 pub mod sandbox;
@@ -72,6 +73,7 @@ impl Core {
 pub struct Services {
     pub core: Core,
     pub catalogue: Arc<catalogue::Catalogue>,
+    pub defined: Arc<defined::Defined>,
     pub accounts: accounts::Accounts,
     pub api_keys: api_keys::ApiKeys,
     pub integrations: Arc<integrations::Integrations>,

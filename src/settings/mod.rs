@@ -16,6 +16,7 @@ use url::Url;
 use crate::adapters::outbound::Allow;
 use crate::domain::secret::SecretString;
 use crate::services::accounts::Signup;
+use crate::services::defined::Definitions;
 use crate::services::integrations::RedirectStyle;
 use crate::services::refresh::RefreshPolicy;
 use crate::store::Keyring;
@@ -44,11 +45,18 @@ pub struct Settings {
     pub connect: Connect,
     pub refresh: RefreshPolicy,
     pub cache: Cache,
-    /// Files that add to the catalogue.
-    pub providers: Option<PathBuf>,
+    pub providers: Providers,
     pub egress: Vec<Allow>,
     pub sandbox: Option<Sandbox>,
     pub telemetry: Telemetry,
+}
+
+#[derive(Debug, Clone)]
+pub struct Providers {
+    /// Files that add to the catalogue.
+    pub dir: Option<PathBuf>,
+    /// Whether tenants may define their own.
+    pub custom: Definitions,
 }
 
 #[derive(Debug, Clone)]

@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use crate::services::accounts::Signup;
+use crate::services::defined::Definitions;
 use crate::services::integrations::RedirectStyle;
 use crate::services::refresh::RefreshPolicy;
 use crate::store::{Keyring, MasterKey};
@@ -15,8 +16,8 @@ use crate::store::{Keyring, MasterKey};
 use super::reader::Reader;
 use super::source::Values;
 use super::{
-    Accounts, Cache, Connect, LogFormat, Mail, Mode, Node, Place, Problem, Problems, Sandbox, Server, Settings, StoreSettings,
-    Telemetry,
+    Accounts, Cache, Connect, LogFormat, Mail, Mode, Node, Place, Problem, Problems, Providers, Sandbox, Server, Settings,
+    StoreSettings, Telemetry,
 };
 
 const ADDRESS: &str = "an address and a port, such as 127.0.0.1:8080 or [::]:8080";
@@ -49,7 +50,7 @@ pub(super) fn read_all(reader: &mut Reader<'_>, mode: Mode) -> Option<Settings> 
     let connect = connect(reader);
     let refresh = refresh(reader);
     let cache = cache(reader);
-    let providers = reader.text("providers.dir").map(PathBuf::from);
+    let providers = providers(reader, connect.as_ref());
     let egress = reader.items("egress.allow");
     let sandbox = sandbox(reader, mode);
     let telemetry = telemetry(reader);
@@ -64,11 +65,19 @@ pub(super) fn read_all(reader: &mut Reader<'_>, mode: Mode) -> Option<Settings> 
         connect: connect?,
         refresh,
         cache,
-        providers,
+        providers: providers?,
         egress,
         sandbox: sandbox?,
         telemetry: telemetry?,
     })
+}
+
+/// With one redirect address for all, a provider of a tenant's own could be sent another provider's codes.
+fn providers(reader: &mut Reader<'_>, connect: Option<&Connect>) -> Option<Providers> {
+    let dir = reader.text("providers.dir").map(PathBuf::from);
+    let apart = connect.is_some_and(|connect| connect.redirect == RedirectStyle::PerIntegration);
+    let custom = if reader.flag("providers.custom") && apart { Definitions::Allowed } else { Definitions::Refused };
+    Some(Providers { dir, custom })
 }
 
 fn node(reader: &mut Reader<'_>) -> Option<Node> {

@@ -6,6 +6,7 @@
 //! | | `account` | `Tenant` | tenant |
 //! | | `key/ID` | `ApiKey`, for listing | tenant |
 //! | | `integration/ID` | `Integration` | tenant |
+//! | | `provider/ID` | `DefinedProvider` | tenant |
 //! | `c.NN` | `g/TENANT/CONNECTION` | `Connection` (the grant) | tenant |
 //! | | `f/TENANT/CONNECTION/SET` | `Flight` | plain |
 //! | | `e/TENANT/CONNECTION/EVENT` | `Event` | tenant |
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::api_key::ApiKey;
 use crate::domain::connection::Connection;
+use crate::domain::defined_provider::DefinedProvider;
 use crate::domain::event::Event;
 use crate::domain::flight::Flight;
 use crate::domain::ids::TenantId;
@@ -71,6 +73,7 @@ records! {
     Tenant = "account";
     ApiKey = "api_key";
     Integration = "integration";
+    DefinedProvider = "provider";
     Connection = "grant";
     Flight = "flight";
     Event = "event";
@@ -89,6 +92,7 @@ pub mod keys {
 
     use crate::domain::api_key::ApiKey;
     use crate::domain::connection::Connection;
+    use crate::domain::defined_provider::DefinedProvider;
     use crate::domain::event::Event;
     use crate::domain::flight::Flight;
     use crate::domain::ids::{ConnectionId, EndUserId, IntegrationId, ProviderId, TenantId, TokenSetName, digest_of};
@@ -130,6 +134,14 @@ pub mod keys {
 
     pub fn integrations(tenant: &TenantId) -> RecordRange<Integration> {
         tenant_range(tenant, "integration/")
+    }
+
+    pub fn defined_provider(tenant: &TenantId, id: &ProviderId) -> RecordKey<DefinedProvider> {
+        of_tenant(tenant, format!("provider/{id}"))
+    }
+
+    pub fn defined_providers(tenant: &TenantId) -> RecordRange<DefinedProvider> {
+        tenant_range(tenant, "provider/")
     }
 
     pub fn connection(tenant: &TenantId, id: &ConnectionId) -> RecordKey<Connection> {

@@ -49,7 +49,7 @@ impl Deref for State {
 
 /// Every route there is, on one screen.
 pub fn table() -> Vec<Endpoint> {
-    use api::{accounts, api_keys, connections, health, integrations, links, providers, tokens};
+    use api::{accounts, api_keys, connections, defined, health, integrations, links, providers, tokens};
     use endpoint::{browser, optional, public, tenant};
     use oauth::{callback, connect};
 
@@ -73,6 +73,9 @@ pub fn table() -> Vec<Endpoint> {
         // Catalogue and integrations
         optional(GET, "/providers", providers::list),
         optional(GET, "/providers/{id}", providers::show),
+        tenant(POST, "/define-provider", defined::define),
+        tenant(GET, "/defined-providers", defined::list),
+        tenant(POST, "/remove-provider", defined::remove),
         tenant(POST, "/enable-provider", integrations::enable),
         tenant(GET, "/enabled-providers", integrations::list),
         tenant(POST, "/disable-provider", integrations::disable),

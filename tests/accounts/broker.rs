@@ -15,6 +15,7 @@ use claviger::services::cached::{Cached, Trust};
 use claviger::services::catalogue::Catalogue;
 use claviger::services::connect::{Connect, ConnectPolicy};
 use claviger::services::connections::Connections;
+use claviger::services::defined::{Defined, Definitions};
 use claviger::services::integrations::{Integrations, RedirectStyle};
 use claviger::services::refresh::{RefreshPolicy, Refresher};
 use claviger::services::vault::Vault;
@@ -35,7 +36,9 @@ pub fn services(core: &Core, accounts: Accounts, api_keys: ApiKeys) -> Services 
     let (outbound, runtime, node) = (Arc::new(NoWayOut), Handle::current(), "test".to_owned());
     let (redirect, refresh) = (RedirectStyle::PerIntegration, RefreshPolicy::default());
     let catalogue = Arc::new(Catalogue::load(None, &BTreeMap::new()).unwrap());
-    let integrations = Arc::new(Integrations::new(core.clone(), catalogue.clone(), redirect, trust));
+    let limits = (Definitions::Refused, Duration::from_secs(10));
+    let defined = Arc::new(Defined::new(core.clone(), catalogue.clone(), outbound.clone(), limits, trust));
+    let integrations = Arc::new(Integrations::new(core.clone(), catalogue.clone(), defined.clone(), redirect, trust));
     let known = Arc::new(Cached::new(core.clone(), trust));
     let connections =
         Connections::new(core.clone(), integrations.clone(), known.clone(), outbound.clone(), runtime.clone(), node.clone());
@@ -52,5 +55,17 @@ pub fn services(core: &Core, accounts: Accounts, api_keys: ApiKeys) -> Services 
     let refresher = Arc::new(Refresher::new(core.clone(), known.clone(), outbound, refresh, node, runtime));
     let vault = Vault::new(core.clone(), integrations.clone(), known, refresher.clone(), connect.clone());
     let stopping = std::sync::atomic::AtomicBool::new(false);
-    Services { stopping, core: core.clone(), catalogue, accounts, api_keys, integrations, connect, vault, connections, refresher }
+    Services {
+        stopping,
+        core: core.clone(),
+        catalogue,
+        defined,
+        accounts,
+        api_keys,
+        integrations,
+        connect,
+        vault,
+        connections,
+        refresher,
+    }
 }

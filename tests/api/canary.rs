@@ -139,6 +139,25 @@ impl Scene {
         assert!(!listed.to_string().contains("CanaryMark"), "{listed}");
     }
 
+    /// Nobody should put a secret into a definition; whoever does finds it sealed, and in no refusal.
+    async fn define(&mut self) {
+        let good = format!(
+            "name = \"Ours\"\n[authorize]\nurl = \"https://o.example/a\"\npkce = \"off\"\n[token]\nurl = \"https://o.example/t\"\nparams = {{ key = \"{CLIENT_SECRET}\" }}\n[refresh]\nclass = \"none\"\n"
+        );
+        self.ok("/define-provider", json!({ "provider": "ours", "definition": good })).await;
+        for spoilt in [
+            good.replace("pkce = \"off\"", "pkce = \"of\""),
+            good.replace("params = {", "params = [").replace("}", "]"),
+            good.replace("https://o.example/t", CLIENT_SECRET),
+            format!("{good}checked = {CLIENT_SECRET}"),
+            format!("{{\"name\": \"{CLIENT_SECRET}\", "),
+        ] {
+            assert_eq!(self.post("/define-provider", json!({ "provider": "ours", "definition": spoilt })).await.0, 400);
+        }
+        assert!(self.get("/defined-providers").await.to_string().contains("o.example"));
+        self.ok("/remove-provider", json!({ "provider": "ours" })).await;
+    }
+
     /// A callback with the marked code, answered with marked tokens; a few that are refused before it.
     async fn connect(&mut self) {
         let browser = Browser::default();
@@ -250,6 +269,7 @@ async fn no_marked_secret_is_found_where_none_belongs() {
     let mut scene = Scene::start().await;
     scene.account().await;
     scene.enable().await;
+    scene.define().await;
     scene.connect().await;
     scene.connect_held().await;
     scene.use_and_refresh().await;

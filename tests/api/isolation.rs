@@ -17,6 +17,7 @@ struct Names {
     api_key: String,
     integration: &'static str,
     ticket: String,
+    own_provider: &'static str,
 }
 
 type Fields = fn(&Names) -> Value;
@@ -29,6 +30,15 @@ fn probes() -> BTreeMap<&'static str, (&'static str, Fields)> {
         ("POST /create-api-key", ("admin", (|_| json!({ "name": "mine" })) as Fields)),
         ("GET /api-keys", ("admin", nothing)),
         ("POST /revoke-api-key", ("admin", |names| json!({ "id": names.api_key }))),
+        (
+            "POST /define-provider",
+            (
+                "integrations:write",
+                |_| json!({ "provider": "mine", "definition": { "name": "Mine", "authorize": { "url": "https://m.example/a", "pkce": "off" }, "token": { "url": "https://m.example/t" }, "refresh": { "class": "none" } } }),
+            ),
+        ),
+        ("GET /defined-providers", ("integrations:read", nothing)),
+        ("POST /remove-provider", ("integrations:write", |names| json!({ "provider": names.own_provider }))),
         (
             "POST /enable-provider",
             (
@@ -156,15 +166,18 @@ async fn world() -> World {
     let connected =
         json!({ "provider": "fake", "integration": "theirs", "end_user_id": "alice", "access_token": "at", "expires_in": 3600 });
     let connection = text(&owner.ok("/import-connection", connected).await["id"]);
+    let own = json!({ "name": "Theirs", "authorize": { "url": "https://t.example/a", "pkce": "off" }, "token": { "url": "https://t.example/t" }, "refresh": { "class": "none" } });
+    owner.ok("/define-provider", json!({ "provider": "theirs", "definition": own })).await;
     let ticket = ticket(&owner).await;
     let key = text(&owner.ok("/create-api-key", json!({ "name": "second" })).await["id"]);
-    let theirs = Names { end_user: "alice", connection, api_key: key, integration: "theirs", ticket };
+    let theirs = Names { end_user: "alice", connection, api_key: key, integration: "theirs", ticket, own_provider: "theirs" };
     let nobodys = Names {
         end_user: "nobody",
         connection: format!("con_{}", "0".repeat(34)),
         api_key: "0".repeat(16),
         integration: "nobodys",
         ticket: "0".repeat(43),
+        own_provider: "nobodys",
     };
     World { app, owner, other, theirs, nobodys, _provider: provider }
 }
@@ -184,7 +197,7 @@ async fn ticket(owner: &Tenant) -> String {
 /// All that the owner can see, for telling whether anything changed.
 async fn everything(owner: &Tenant) -> Vec<Value> {
     let mut seen = Vec::new();
-    for path in ["/api-keys", "/enabled-providers", "/connections"] {
+    for path in ["/api-keys", "/enabled-providers", "/defined-providers", "/connections"] {
         let (status, said) = owner.get(path).await;
         assert_eq!(status, 200);
         seen.push(said);
@@ -194,7 +207,10 @@ async fn everything(owner: &Tenant) -> Vec<Value> {
 
 fn without_names(mut said: Value, names: &Names) -> String {
     said.as_object_mut().map(|fields| fields.remove("request_id"));
-    said.to_string().replace(names.integration, "INTEGRATION").replace(names.end_user, "END_USER")
+    said.to_string()
+        .replace(names.own_provider, "PROVIDER")
+        .replace(names.integration, "INTEGRATION")
+        .replace(names.end_user, "END_USER")
 }
 
 #[test]
@@ -229,7 +245,9 @@ async fn what_another_tenant_has_looks_like_what_nobody_has() {
     for (route, (_, fields)) in probes() {
         let (theirs_status, theirs) = call(&world.app.url, Some(&world.other.key), route, &fields(&world.theirs)).await;
         let (nobodys_status, nobodys) = call(&world.app.url, Some(&world.other.key), route, &fields(&world.nobodys)).await;
-        if route == "POST /create-api-key" || route == "POST /enable-provider" || route.starts_with("GET /api-keys") {
+        if ["POST /create-api-key", "POST /enable-provider", "POST /define-provider"].contains(&route)
+            || route.starts_with("GET /api-keys")
+        {
             continue;
         }
         assert_eq!(theirs_status, nobodys_status, "{route}: {theirs} {nobodys}");

@@ -14,6 +14,7 @@ mod switched_kv;
 mod canary;
 mod catalogue;
 mod contract;
+mod defined;
 mod herd;
 mod isolation;
 mod journey;

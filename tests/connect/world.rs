@@ -20,6 +20,7 @@ use claviger::services::cached::{Cached, Trust};
 use claviger::services::catalogue::Catalogue;
 use claviger::services::connect::{Connect, ConnectPolicy};
 use claviger::services::connections::{Connections, Filter};
+use claviger::services::defined::{Defined, Definitions};
 use claviger::services::integrations::{EnableProvider, Integrations, RedirectStyle};
 use claviger::services::refresh::{RefreshPolicy, Refresher};
 use claviger::services::vault::Vault;
@@ -176,7 +177,9 @@ fn services(core: &Core, provider: &Arc<FakeProvider>, folder: &std::path::Path,
     let key_trust = api_keys::Trust { trust: Duration::from_secs(1), cut_off: Duration::from_secs(30) };
     let accounts = AccountSettings { signup: Signup::Closed, trust: key_trust, proofs: 0, hashes_at_once: 1 };
     let mail = Arc::new(LogMail);
-    let integrations = Arc::new(Integrations::new(core.clone(), catalogue.clone(), redirect, trust));
+    let limits = (Definitions::Refused, Duration::from_secs(10));
+    let defined = Arc::new(Defined::new(core.clone(), catalogue.clone(), provider.clone(), limits, trust));
+    let integrations = Arc::new(Integrations::new(core.clone(), catalogue.clone(), defined.clone(), redirect, trust));
     let cache = Arc::new(Cached::new(core.clone(), trust));
     let node = "test".to_owned();
     let connections =
@@ -197,6 +200,7 @@ fn services(core: &Core, provider: &Arc<FakeProvider>, folder: &std::path::Path,
         stopping: std::sync::atomic::AtomicBool::new(false),
         core: core.clone(),
         catalogue,
+        defined,
         accounts: Accounts::new(core.clone(), mail, accounts, runtime),
         api_keys: ApiKeys::new(core.clone(), key_trust, 100),
         vault: Vault::new(core.clone(), integrations.clone(), cache, refresher.clone(), connect.clone()),

@@ -75,7 +75,7 @@ pub(super) fn refresh(card: &ProviderCard) -> String {
     parts.extend(span("ends unused after", refresh.idle_max_seconds));
     parts.extend(refresh.kills_access.then(|| "ends the old access token".to_owned()));
     let note = refresh.note.as_ref().map(|note| format!(". {note}")).unwrap_or_default();
-    parts.join(", ") + &note
+    format!("{}{note}", parts.join(", "))
 }
 
 pub(super) fn spoken(seconds: u64) -> String {

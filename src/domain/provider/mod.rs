@@ -1,6 +1,7 @@
 //! A provider as data: what its file said, checked. Code that holds a [`Provider`] may rely on every
 //! rule of [`rules`]; nothing here knows how a file is written or a request is sent.
 
+pub mod discovery;
 pub mod lifetimes;
 pub mod param;
 pub mod redirects;
@@ -24,6 +25,7 @@ use super::refusal::Refusal;
 #[derive(Debug, Clone)]
 pub struct ProviderSpec {
     pub id: ProviderId,
+    pub owner: Owner,
     pub name: String,
     /// Where the provider documents its OAuth.
     pub docs: String,
@@ -48,6 +50,15 @@ pub struct ProviderSpec {
     pub errors: ErrorRules,
     pub usage: UseSpec,
     pub redirects: RedirectRules,
+}
+
+/// Who answers for the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// It came with the binary or lies in the operator's folder.
+    Catalogue,
+    /// A tenant defined it for itself: it may be on loopback (which the egress guard judges), and says less about itself.
+    Tenant,
 }
 
 /// How well the file's facts are known.

@@ -9,7 +9,7 @@ use super::param::{NeededBy, ParamKind, ParamSpec};
 use super::request::{BodyKind, ParamValue, PkceUse, RequestSpec};
 use super::response::{Pointer, Source};
 use super::template::{Template, UrlTemplate};
-use super::{ProviderSpec, RefreshClass};
+use super::{Owner, ProviderSpec, RefreshClass};
 use crate::domain::call::Method;
 
 /// Longest text for people, in bytes.
@@ -85,7 +85,8 @@ impl Check<'_> {
                 self.fault(at, format!("must be 1 to {TEXT_MAX} bytes of text on one line"));
             }
         }
-        if !is_https(&spec.docs) {
+        let own = spec.owner == Owner::Tenant;
+        if !(is_https(&spec.docs) || own && spec.docs.is_empty()) {
             self.fault("docs", "must be an https link to the provider's own documentation");
         }
         if spec.categories.is_empty() {
@@ -93,7 +94,7 @@ impl Check<'_> {
         }
         for issuer in spec.callback.issuer.iter().filter(|issuer| !is_https(issuer)) {
             // An issuer on loopback is written as the param that holds it.
-            if !issuer.starts_with('{') {
+            if !(issuer.starts_with('{') || own && is_loopback(issuer)) {
                 self.fault("callback.issuer", "must be an https URL");
             }
         }
@@ -105,6 +106,9 @@ impl Check<'_> {
             let taken = AUTHORIZE.iter().chain(EXCHANGE).chain(REFRESH).chain(REVOKE).chain(LOOKUP);
             if name.contains('.') || taken.clone().any(|known| known == name) {
                 self.fault(&at, "is a name that the engine uses itself");
+            }
+            if self.spec.owner == Owner::Tenant && param.needed_by == NeededBy::Deployment {
+                self.fault(format!("{at}.needed_by"), "must be `integration` or `link`: the deployment is not yours");
             }
             for (key, value) in [("example", &param.example), ("default", &param.default)] {
                 if let Some(rule) = value.as_deref().and_then(|value| param.fault(value)) {
@@ -193,6 +197,9 @@ impl Check<'_> {
     }
 
     fn url(&mut self, at: &str, url: &UrlTemplate, names: &[&str], callback: bool) {
+        if url.is_loopback() && self.spec.owner == Owner::Catalogue {
+            self.fault(at, "must begin with https:// and a host, or with a param of the kind `origin`");
+        }
         for name in url.host_names() {
             if !self.spec.params.get(name).is_some_and(|param| param.kind.fits_host() && !param.secret) {
                 let rule = format!(
@@ -298,6 +305,10 @@ fn keeps_a_secret(pointer: &Pointer, tokens: &[String]) -> bool {
     let covers =
         |token: &String| *token == pointer.path || token.strip_prefix(&pointer.path).is_some_and(|rest| rest.starts_with('/'));
     pointer.source == Source::Body && tokens.iter().any(covers)
+}
+
+fn is_loopback(text: &str) -> bool {
+    UrlTemplate::parse(text).is_ok_and(|url| url.is_loopback())
 }
 
 fn is_https(text: &str) -> bool {

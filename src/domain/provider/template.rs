@@ -184,6 +184,8 @@ pub struct UrlTemplate {
 enum Base {
     /// `https://` and this authority.
     Https(Template),
+    /// `http://` and a loopback authority, as it is written.
+    Loopback(String),
     /// A param that holds scheme, host and port.
     Origin(String),
 }
@@ -210,16 +212,21 @@ impl UrlTemplate {
     pub fn host_names(&self) -> BTreeSet<&str> {
         match &self.base {
             Base::Https(authority) => authority.names(),
-            Base::Origin(_) => BTreeSet::new(),
+            Base::Loopback(_) | Base::Origin(_) => BTreeSet::new(),
         }
     }
 
     /// The hole that stands for scheme, host and port.
     pub fn origin_name(&self) -> Option<&str> {
         match &self.base {
-            Base::Https(_) => None,
+            Base::Https(_) | Base::Loopback(_) => None,
             Base::Origin(name) => Some(name),
         }
+    }
+
+    /// It stays on this machine and in clear: for a provider that a developer runs beside the server.
+    pub fn is_loopback(&self) -> bool {
+        matches!(self.base, Base::Loopback(_))
     }
 
     /// Holes behind the host.
@@ -239,6 +246,7 @@ impl UrlTemplate {
         }
         let base = match &self.base {
             Base::Https(authority) => format!("https://{}", authority.render(values)?),
+            Base::Loopback(authority) => format!("http://{authority}"),
             Base::Origin(name) => values.get(name)?.trim_end_matches('/').to_owned(),
         };
         let component = |value: &str| utf8_percent_encode(value, COMPONENT).to_string();
@@ -266,11 +274,25 @@ fn split_base(text: &str) -> Result<(Base, &str), TemplateError> {
         }
         return Ok((Base::Https(Template::parse(authority)?), rest));
     }
+    if let Some(rest) = text.strip_prefix("http://") {
+        let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        return if is_loopback(authority) {
+            Ok((Base::Loopback(authority.to_owned()), rest))
+        } else {
+            Err(TemplateError::NotHttps)
+        };
+    }
     let (name, rest) = text.strip_prefix('{').and_then(|rest| rest.split_once('}')).ok_or(TemplateError::NotHttps)?;
     if !(rest.is_empty() || rest.starts_with(['/', '?'])) {
         return Err(TemplateError::NotHttps);
     }
     Ok((Base::Origin(checked_name(name)?), rest))
+}
+
+/// A loopback host, with or without a port; nothing else of an authority.
+fn is_loopback(authority: &str) -> bool {
+    let port = ["localhost", "127.0.0.1", "[::1]"].iter().find_map(|host| authority.strip_prefix(host));
+    port.is_some_and(|port| port.is_empty() || port.strip_prefix(':').is_some_and(|digits| digits.parse::<u16>().is_ok()))
 }
 
 fn same_origin(url: &Url, base: &Url) -> bool {

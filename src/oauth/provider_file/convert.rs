@@ -12,17 +12,22 @@ use crate::domain::provider::request::{ClientSecret, RevokedToken};
 use crate::domain::provider::rules::Fault;
 use crate::domain::provider::template::{Template, TemplateError};
 use crate::domain::provider::{
-    AfterConnectSpec, AuthorizeSpec, CallbackSpec, Known, Loopback, NeededBy, ParamKind, ParamSpec, PkceUse, ProviderSpec,
+    AfterConnectSpec, AuthorizeSpec, CallbackSpec, Known, Loopback, NeededBy, Owner, ParamKind, ParamSpec, PkceUse, ProviderSpec,
     RedirectRules, RefreshClass, RefreshSpec, RequestSpec, ResponseSpec, RevokeSpec, ScopeSpec, UseSpec,
 };
 
 use super::shape::{FileShape, KindShape, KnownShape, LoopbackShape, NeededByShape, OptionsShape, ParamShape, PkceShape};
 use super::shape_request::{ClassShape, ClientAuthShape, ClientSecretShape, LookupShape, RevokeShape, RevokedShape};
 
-pub(super) fn provider(id: ProviderId, file: &FileShape) -> Result<ProviderSpec, Vec<Fault>> {
+pub(super) fn provider(id: ProviderId, owner: Owner, file: &FileShape) -> Result<ProviderSpec, Vec<Fault>> {
     let mut convert = Convert::default();
-    let spec = convert.spec(id, file);
-    convert.tests(file);
+    let spec = convert.spec(id, owner, file);
+    if owner == Owner::Catalogue {
+        convert.tests(file);
+        if file.issuer.is_some() {
+            convert.fault("issuer", "is for providers that a tenant defines; a file names its URLs");
+        }
+    }
     match spec {
         Some(spec) if convert.faults.is_empty() => Ok(spec),
         _ => Err(convert.faults),
@@ -51,7 +56,7 @@ impl Convert {
         read.map_err(|error| self.fault(at, error.to_string())).ok()
     }
 
-    fn spec(&mut self, id: ProviderId, file: &FileShape) -> Option<ProviderSpec> {
+    fn spec(&mut self, id: ProviderId, owner: Owner, file: &FileShape) -> Option<ProviderSpec> {
         let name = self.needed("name", file.name.clone());
         let docs = self.needed("docs", file.docs.clone());
         let checked = self.needed("checked", file.checked).and_then(|checked| self.date(checked));
@@ -75,6 +80,7 @@ impl Convert {
         };
         Some(ProviderSpec {
             id,
+            owner,
             name: name?,
             docs: docs?,
             checked: checked?,

@@ -5,6 +5,7 @@ mod convert;
 mod convert_request;
 mod convert_response;
 mod locate;
+mod own;
 mod shape;
 mod shape_request;
 #[cfg(test)]
@@ -16,11 +17,12 @@ use std::collections::BTreeMap;
 use toml::{Table, Value};
 
 pub use locate::FileError;
+pub use own::{Definition, issuer_of, parse_own};
 pub use vector::{Expectation, RequestVector, Step, VectorShape};
 
 use crate::domain::ids::ProviderId;
-use crate::domain::provider::Provider;
 use crate::domain::provider::rules::Fault;
+use crate::domain::provider::{Owner, Provider};
 use locate::{friendly, line_at, line_of};
 use shape::FileShape;
 
@@ -55,11 +57,15 @@ pub fn parse(id: &ProviderId, shelf: &Shelf) -> Result<ProviderFile, Vec<FileErr
         return Err(vec![FileError { file: format!("{id}.toml"), line: None, at: String::new(), message }]);
     };
     let table = inherited(id, shelf).map_err(|error| vec![error])?;
+    understood(id, Owner::Catalogue, source, table)
+}
+
+fn understood(id: &ProviderId, owner: Owner, source: &Source, table: Table) -> Result<ProviderFile, Vec<FileError>> {
     let shape: FileShape = Value::Table(table).try_into().map_err(|error: toml::de::Error| {
         vec![FileError { file: source.file.clone(), line: None, at: String::new(), message: friendly(error.message()) }]
     })?;
     let vectors = shape.test.clone();
-    let provider = convert::provider(id.clone(), &shape).and_then(Provider::checked);
+    let provider = convert::provider(id.clone(), owner, &shape).and_then(Provider::checked);
     match provider {
         Ok(provider) => Ok(ProviderFile { provider, vectors }),
         Err(faults) => Err(faults.into_iter().map(|fault| placed(source, fault)).collect()),

@@ -38,6 +38,7 @@ pub(super) struct FileShape {
     pub credentials: Option<String>,
     pub warnings: Option<Vec<String>>,
     pub extends: Option<String>,
+    pub issuer: Option<String>,
     #[serde(default)]
     pub params: BTreeMap<String, ParamShape>,
     #[serde(default)]

@@ -48,7 +48,7 @@ impl Connect {
     /// Makes a one-time link for one end user.
     pub async fn make_link(&self, caller: &Caller, asked: AskedLink) -> Result<MadeLink, Refusal> {
         let tenant = caller.require(Scope::LinksWrite)?;
-        let provider = self.integrations.provider(&asked.provider)?;
+        let provider = self.integrations.provider(tenant, &asked.provider).await?;
         let name = integration_name(provider.id(), asked.integration.as_deref())?;
         let end_user = EndUserId::parse(&asked.end_user_id)?;
         let account = asked.account.as_deref().map_or_else(|| Ok(Account::default_account()), Account::parse)?;

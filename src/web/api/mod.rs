@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod api_keys;
 pub mod connections;
+pub mod defined;
 pub mod health;
 pub mod integrations;
 pub mod links;

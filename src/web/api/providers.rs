@@ -62,7 +62,10 @@ pub async fn list(state: Shared, _caller: Option<Caller>, search: Search) -> Res
 /// What one provider needs, and how its tokens live.
 #[utoipa::path(get, path = "/providers/{id}", tag = "catalogue", security((), ("api_key" = [])), params(("id" = String, Path), ("integration" = Option<String>, Query, description = "Your name for it, where you choose one")), responses((status = 200, body = ProviderView)))]
 pub async fn show(state: Shared, caller: Option<Caller>, query: OneProvider) -> Result<Answer, Refusal> {
-    let provider = state.integrations.provider(&query.id)?;
+    let provider = match &caller {
+        Some(caller) => state.integrations.provider(caller.tenant(), &query.id).await?,
+        None => state.integrations.listed(&query.id)?,
+    };
     let redirect_uri = match &caller {
         Some(caller) => Some(state.integrations.redirect_uri_of(caller, &provider, query.integration.as_deref())?),
         None => None,
