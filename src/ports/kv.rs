@@ -164,6 +164,22 @@ pub trait Kv: Send + Sync + 'static {
 
     /// Whether the store can be reached and takes writes.
     async fn ping(&self) -> Result<(), KvError>;
+
+    /// Counts how often the store behind this adapter was seen to be another one than before: a server
+    /// that was restarted, promoted, exchanged or emptied. Never without such a cause (a connection that
+    /// was cut and made anew to the same server is none), and 0 for ever where there is no server.
+    ///
+    /// No call is answered by another store while this still says the old number: who finds it unchanged
+    /// after a commit knows that no store has taken the place of the one before. What was acknowledged
+    /// under an older number may be missing now. The adapter looks by itself, at least once a second.
+    fn epoch(&self) -> u64 {
+        0
+    }
+
+    /// What this store can lose, and how to change that, each in a sentence to the operator.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 impl Batch {

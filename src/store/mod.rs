@@ -65,6 +65,16 @@ impl Store {
         Ok(self.kv.ping().await?)
     }
 
+    /// How often another store was seen in the place of this one ([`Kv::epoch`]).
+    pub fn epoch(&self) -> u64 {
+        self.kv.epoch()
+    }
+
+    /// What this store can lose ([`Kv::notes`]).
+    pub fn notes(&self) -> Vec<String> {
+        self.kv.notes()
+    }
+
     pub async fn read<R: Record>(&self, key: &RecordKey<R>) -> Result<Option<Stored<R>>, StoreError> {
         match self.kv.get(&key.key).await? {
             None => Ok(None),
