@@ -132,3 +132,15 @@ pub async fn walk(kv: &dyn Kv, partition: &Partition, prefix: &[u8], limit: usiz
         }
     }
 }
+
+/// Calls until the store answers again; says how often it did not.
+pub async fn until_back(kv: &dyn Kv) -> u32 {
+    let until = Instant::now() + Duration::from_secs(30);
+    let mut failures = 0;
+    while kv.ping().await.is_err() {
+        assert!(Instant::now() < until, "the store comes back by itself");
+        failures += 1;
+        tokio::task::yield_now().await;
+    }
+    failures
+}

@@ -70,6 +70,13 @@ impl RedisServer {
         }
     }
 
+    /// Kills the server and starts an empty one in its place.
+    pub fn exchange(&mut self) {
+        self.stop();
+        self.folder = tempfile::tempdir().expect("a temporary folder");
+        assert!(self.try_launch(), "redis-server did not start again; its log:\n{}", self.log());
+    }
+
     /// Sends one command and returns the answer as it comes over the wire.
     pub fn say(&self, words: &[&str]) -> String {
         say(self.port, words).expect("redis-server answers")
@@ -134,6 +141,60 @@ impl Drop for RedisServer {
             let _ = process.kill();
             let _ = process.wait();
         }
+    }
+}
+
+/// A sentinel that watches the group `main`, ended by its own process id.
+pub struct Sentinel {
+    process: Child,
+    port: u16,
+    _folder: TempDir,
+}
+
+#[allow(dead_code, reason = "shared by test binaries; each uses a part")]
+impl Sentinel {
+    /// So many sentinels must agree that the primary is gone.
+    pub fn watch(primary: u16, quorum: usize) -> Self {
+        let (port, folder) = (free_port(), tempfile::tempdir().expect("a temporary folder"));
+        let path = folder.path().display();
+        let settings = format!(
+            "bind 127.0.0.1\nport {port}\ndir {path}\nlogfile {path}/log\nsentinel monitor main 127.0.0.1 {primary} {quorum}\n\
+             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\nsentinel parallel-syncs main 2\n"
+        );
+        let file = folder.path().join("sentinel.conf");
+        std::fs::write(&file, settings).expect("a sentinel's settings");
+        let mut command = Command::new("redis-server");
+        command.arg(file).arg("--sentinel").stdin(Stdio::null()).stdout(Stdio::null());
+        Self { process: command.spawn().expect("redis-server runs as a sentinel"), port, _folder: folder }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Waits until it knows so many replicas of the primary and so many other sentinels.
+    pub fn wait_for(&self, replicas: usize, others: usize) {
+        let until = Instant::now() + START;
+        let field = |master: &str, name: &str| {
+            let mut lines = master.lines().skip_while(|line| *line != name).skip(2);
+            lines.next().and_then(|count| count.parse::<usize>().ok())
+        };
+        loop {
+            let master = say(self.port, &["SENTINEL", "MASTER", "main"]).unwrap_or_default();
+            let known = (field(&master, "num-slaves"), field(&master, "num-other-sentinels"));
+            if known == (Some(replicas), Some(others)) {
+                return;
+            }
+            assert!(Instant::now() < until, "a sentinel finds the others: {known:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 

@@ -1,21 +1,22 @@
 //! `store.url`, read: which servers, how to find the one that writes, and with what credentials. An
 //! error never repeats the URL, since it may hold a password.
 
-use redis::cluster::{ClusterClient, ClusterClientBuilder};
-use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
-use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, TlsMode};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
 
-use super::connect::{ANSWER, CONNECT};
-
-/// Who is asked for the server that writes.
-pub enum Address {
-    Server(Box<Client>),
-    Sentinel(Box<SentinelClient>),
-    Cluster(Box<ClusterClient>),
+/// Who is asked for the servers that write, and how these are greeted.
+pub struct Address {
+    pub kind: Kind,
+    /// The URL's servers: the one that writes, sentinels, or nodes of a cluster.
+    pub knowing: Vec<ConnectionInfo>,
+    /// The name that the sentinels know the group by.
+    pub group: String,
+    tls: bool,
+    /// Any server that holds data.
+    greeting: ConnectionInfo,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Kind {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
     Server,
     Sentinel,
     Cluster,
@@ -33,13 +34,17 @@ struct Parts {
 
 impl Address {
     pub fn parse(url: &str) -> Result<Self, String> {
-        let parts = Parts::parse(url)?;
-        match parts.kind {
-            Kind::Server => parts.server(),
-            Kind::Sentinel => parts.sentinel(),
-            Kind::Cluster => parts.cluster(),
-        }
-        .map_err(|error| format!("store.url cannot be used: {error}"))
+        Parts::parse(url)?.address()
+    }
+
+    /// A server that another has named; it takes the URL's credentials and database.
+    pub fn server(&self, host: &str, port: u16) -> ConnectionInfo {
+        let host = host.to_owned();
+        let addr = match self.tls {
+            true => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+            false => ConnectionAddr::Tcp(host, port),
+        };
+        self.greeting.clone().set_addr(addr)
     }
 }
 
@@ -91,37 +96,17 @@ impl Parts {
         }
     }
 
-    fn server(self) -> redis::RedisResult<Address> {
-        let no_host = || redis::RedisError::from((redis::ErrorKind::InvalidClientConfig, "no host"));
-        Client::open(self.hosts.into_iter().next().ok_or_else(no_host)?).map(|client| Address::Server(Box::new(client)))
-    }
-
-    fn sentinel(self) -> redis::RedisResult<Address> {
-        let settings = self.hosts.first().map(|host| host.redis_settings().clone()).unwrap_or_default();
-        let addresses: Vec<ConnectionAddr> = self.hosts.iter().map(|host| host.addr().clone()).collect();
-        let mut builder = SentinelClientBuilder::new(addresses, self.group, SentinelServerType::Master)?
-            .set_client_to_redis_protocol(ProtocolVersion::RESP3)
-            .set_client_to_redis_db(settings.db());
-        if let Some(user) = settings.username() {
-            builder = builder.set_client_to_redis_username(user);
-        }
-        if let Some(password) = settings.password() {
-            builder = builder.set_client_to_redis_password(password);
-        }
-        if let Some(password) = self.sentinel_password {
-            builder = builder.set_client_to_sentinel_password(password);
-        }
-        if self.tls {
-            builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure).set_client_to_sentinel_tls_mode(TlsMode::Secure);
-        }
-        Ok(Address::Sentinel(Box::new(builder.build()?)))
-    }
-
-    fn cluster(self) -> redis::RedisResult<Address> {
-        // The driver must not send anything twice by itself: a `take` whose answer was lost would find nothing.
-        let builder = ClusterClientBuilder::new(self.hosts).retries(0).connection_timeout(CONNECT).response_timeout(ANSWER);
-        let builder = builder.overall_response_timeout(Some(CONNECT + ANSWER));
-        Ok(Address::Cluster(Box::new(builder.build()?)))
+    fn address(self) -> Result<Address, String> {
+        let Self { kind, tls, hosts, group, sentinel_password } = self;
+        let greeting = hosts.first().cloned().ok_or("store.url names no server")?;
+        let settings = match (kind, sentinel_password) {
+            (Kind::Sentinel, Some(password)) => RedisConnectionInfo::default().set_password(password),
+            (Kind::Sentinel, None) => RedisConnectionInfo::default(),
+            _ => greeting.redis_settings().clone(),
+        };
+        let settings = settings.set_protocol(ProtocolVersion::RESP3);
+        let knowing = hosts.into_iter().map(|host| host.set_redis_settings(settings.clone())).collect();
+        Ok(Address { kind, knowing, group, tls, greeting })
     }
 }
 

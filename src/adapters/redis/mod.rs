@@ -4,22 +4,35 @@
 //! - `{P}/i`: the names in byte order, a sorted set whose scores are all 0
 //! - `{P}/e`: the names of values with a time to live, by the moment it ends
 //! - `{P}/a/ATTEMPT`: what became of an attempt to commit, for the settle window
+//! - `{N}/marker`, one on each server that writes: where it is, the data are (see `server`)
 //!
 //! Every change is one script, which keeps these in step. Nothing is ever found by SCAN.
 
 mod address;
-mod connect;
+mod find;
+mod identity;
+mod keeper;
+mod link;
+mod place;
+mod routes;
 mod safety;
 mod script;
+mod server;
+mod slots;
 
 use std::ops::Bound;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use redis::{FromRedisValue, Value};
 
-use self::address::Address;
-use self::connect::{Fault, Routes, Written};
+use self::address::{Address, Kind};
+use self::keeper::Keeper;
+use self::link::Fault;
+use self::place::Written;
+use self::routes::Routes;
+use self::safety::Waiting;
 use crate::domain::secret::{ExposeSecret, SecretString};
 use crate::ports::kv::{
     AttemptId, Batch, Commit, Entries, Entry, Key, Kv, KvError, PAGE_BYTES, Partition, Precondition, SETTLE_WINDOW, Settled,
@@ -53,31 +66,28 @@ pub enum RedisStartError {
 }
 
 pub struct RedisKv {
-    routes: Routes,
+    keeper: Arc<Keeper>,
 }
 
 impl RedisKv {
     pub async fn connect(options: &RedisOptions) -> Result<Self, RedisStartError> {
         let address = Address::parse(options.url.expose_secret()).map_err(RedisStartError::Address)?;
-        let unreachable = |fault: Fault| RedisStartError::Unreachable(fault.text());
+        let unreachable = |fault: Fault| RedisStartError::Unreachable(fault.to_string());
+        let waiting = Waiting { min_replicas: options.min_replicas, failover: address.kind != Kind::Server };
         let routes = Routes::open(address, options.min_replicas).await.map_err(unreachable)?;
-        let mut dangers = Vec::new();
-        for settings in safety::learn(&routes).await.map_err(unreachable)? {
-            if let Some(why) = settings.unusable() {
-                return Err(RedisStartError::Unusable(why));
-            }
-            dangers.extend(settings.dangers(options.min_replicas == 0));
+        let settings = safety::learn(&routes).await.map_err(unreachable)?;
+        if let Some(why) = settings.iter().find_map(|settings| settings.unusable()) {
+            return Err(RedisStartError::Unusable(why));
         }
-        dangers.sort();
-        dangers.dedup();
-        match (dangers.is_empty(), options.allow_volatile) {
-            (true, _) => {}
-            (false, true) => {
-                tracing::warn!(dangers = dangers.join("; "), "Redis could lose grants; store.allow_volatile accepts it")
-            }
-            (false, false) => return Err(RedisStartError::Unsafe(dangers)),
+        let dangers = safety::dangers(&settings, waiting);
+        if !dangers.is_empty() && !options.allow_volatile {
+            return Err(RedisStartError::Unsafe(dangers));
         }
-        Ok(Self { routes })
+        Ok(Self { keeper: Keeper::new(routes, waiting, &settings) })
+    }
+
+    fn routes(&self) -> &Routes {
+        &self.keeper.routes
     }
 
     async fn names(
@@ -93,7 +103,7 @@ impl RedisKv {
         };
         let mut command = redis::cmd("ZRANGEBYLEX");
         command.arg(index(partition)).arg(edge(range.0, "-")).arg(edge(range.1, "+")).arg("LIMIT").arg(0).arg(count);
-        read_as(self.routes.read(&command).await?)
+        read_as(self.routes().read(partition, &command).await?)
     }
 
     /// The values of these names in order; fewer if they grow too large.
@@ -106,7 +116,7 @@ impl RedisKv {
             for name in names[found.len()..].iter().take(fetch) {
                 command.arg(value_key(partition, name));
             }
-            for value in read_as::<Vec<Option<Vec<u8>>>>(self.routes.read(&command).await?)? {
+            for value in read_as::<Vec<Option<Vec<u8>>>>(self.routes().read(partition, &command).await?)? {
                 bytes += value.as_ref().map_or(0, Vec::len);
                 found.push(value.map(unpack).transpose()?);
                 if bytes >= PAGE_BYTES {
@@ -117,8 +127,14 @@ impl RedisKv {
         Ok(found)
     }
 
-    async fn change(&self, script: &script::Lua, keys: &[Vec<u8>], arguments: &[Vec<u8>]) -> Result<Written, Fault> {
-        self.routes.write(script, keys, arguments).await
+    async fn change(
+        &self,
+        partition: &Partition,
+        script: &script::Lua,
+        keys: &[Vec<u8>],
+        arguments: &[Vec<u8>],
+    ) -> Result<Written, Fault> {
+        self.routes().write(partition, script, keys, arguments).await
     }
 }
 
@@ -126,7 +142,7 @@ impl RedisKv {
 impl Kv for RedisKv {
     async fn get(&self, key: &Key) -> Result<Option<Versioned>, KvError> {
         check_name(&key.name)?;
-        let value = self.routes.read(redis::cmd("GET").arg(value_key(&key.partition, &key.name))).await?;
+        let value = self.routes().read(&key.partition, redis::cmd("GET").arg(value_key(&key.partition, &key.name))).await?;
         read_as::<Option<Vec<u8>>>(value)?.map(unpack).transpose()
     }
 
@@ -144,7 +160,7 @@ impl Kv for RedisKv {
         let entries = found.filter_map(entry).collect();
         if expired {
             // A name without a value: collect such names, so that later pages are not short. Its failure harms nobody.
-            let _ = self.change(&script::SWEEP, &[index(partition), ends(partition)], &[]).await;
+            let _ = self.change(partition, &script::SWEEP, &[index(partition), ends(partition)], &[]).await;
         }
         Ok(Entries { entries, next })
     }
@@ -154,7 +170,7 @@ impl Kv for RedisKv {
         let keys = [index(&key.partition), ends(&key.partition), value_key(&key.partition, &key.name)];
         // A lost answer may have taken the value with it. Asking again would say "there was none", which a caller
         // would read as "somebody else has it"; so it is an error, and whatever the value stood for is not done.
-        let taken = self.change(&script::TAKE, &keys, &[]).await?;
+        let taken = self.change(&key.partition, &script::TAKE, &keys, &[]).await?;
         if !taken.replicated {
             return Err(KvError::Unavailable("too few replicas confirmed that the value was taken".into()));
         }
@@ -164,7 +180,7 @@ impl Kv for RedisKv {
     async fn commit(&self, batch: Batch) -> Result<Commit, KvError> {
         let partition = batch.check()?;
         let (keys, arguments) = commit_arguments(partition, &batch);
-        match self.change(&script::COMMIT, &keys, &arguments).await {
+        match self.change(partition, &script::COMMIT, &keys, &arguments).await {
             Ok(written) if !written.replicated => Ok(Commit::Unknown),
             Ok(written) => Ok(if read_as(written.value)? { Commit::Applied } else { Commit::Conflict }),
             Err(Fault::Lost(error)) => {
@@ -177,9 +193,9 @@ impl Kv for RedisKv {
 
     async fn settle(&self, partition: &Partition, attempt: AttemptId) -> Result<Settled, KvError> {
         let (keys, arguments) = ([attempt_key(partition, attempt)], [settle_window()]);
-        let settled = match self.change(&script::SETTLE, &keys, &arguments).await {
+        let settled = match self.change(partition, &script::SETTLE, &keys, &arguments).await {
             // Settling twice says the same twice.
-            Err(Fault::Lost(_)) => self.change(&script::SETTLE, &keys, &arguments).await?,
+            Err(Fault::Lost(_)) => self.change(partition, &script::SETTLE, &keys, &arguments).await?,
             other => other?,
         };
         if !settled.replicated {
@@ -189,8 +205,15 @@ impl Kv for RedisKv {
     }
 
     async fn ping(&self) -> Result<(), KvError> {
-        let written = self.routes.write_command(redis::cmd("SET").arg("{ping}").arg("").arg("PX").arg(60_000)).await?;
-        if written.replicated { Ok(()) } else { Err(KvError::Unavailable("too few replicas confirm writes".into())) }
+        Ok(self.routes().look().await?)
+    }
+
+    fn epoch(&self) -> u64 {
+        self.routes().epoch()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.keeper.notes()
     }
 }
 
@@ -249,17 +272,8 @@ fn read_as<T: FromRedisValue>(value: Value) -> Result<T, KvError> {
     T::from_redis_value(value).map_err(|error| KvError::Corrupt(error.to_string()))
 }
 
-impl Fault {
-    fn text(self) -> String {
-        match self {
-            Fault::NotSent(why) | Fault::Lost(why) => why,
-            Fault::Refused(error) => error.to_string(),
-        }
-    }
-}
-
 impl From<Fault> for KvError {
     fn from(fault: Fault) -> Self {
-        KvError::Unavailable(fault.text())
+        KvError::Unavailable(fault.to_string())
     }
 }

@@ -1,81 +1,112 @@
 //! Redis is refused at start when its settings could lose grants. What cannot be learnt counts as
 //! unsafe.
 
-use redis::{FromRedisValue, Value};
+use std::collections::{BTreeSet, HashMap};
 
-use super::connect::{Fault, Routes};
+use redis::FromRedisValue;
+
+use super::identity::Info;
+use super::link::Fault;
+use super::place::Place;
+use super::routes::Routes;
+
+/// Scripts that set a moment of expiry need it.
+const OLDEST: (u32, u32) = (6, 2);
 
 /// The settings that decide, of one server; `None` where they could not be learnt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub version: Option<(u32, u32)>,
-    pub role: Option<String>,
     pub eviction: Option<String>,
     pub append_only: Option<bool>,
     pub append_fsync: Option<String>,
     /// Points at which a snapshot is written; empty for none.
     pub snapshots: Option<String>,
+    pub replicas: Option<u32>,
+}
+
+/// Which replicas a commit waits for.
+#[derive(Debug, Clone, Copy)]
+pub struct Waiting {
+    pub min_replicas: u32,
+    /// Another server takes over by itself when the one that writes fails.
+    pub failover: bool,
 }
 
 /// Of every server that writes.
 pub async fn learn(routes: &Routes) -> Result<Vec<Settings>, Fault> {
-    let infos = match routes.read_each(&redis::cmd("INFO")).await {
-        // Not allowed to ask: a server of which nothing is known.
-        Err(Fault::Refused(_)) => vec![Value::SimpleString(String::new())],
-        answer => answer?,
-    };
-    let fsyncs = config(routes, "appendfsync").await;
-    let snapshots = config(routes, "save").await;
-    // The two answers come in the same order or not at all; with several servers that differ, the
-    // order of a cluster's answers proves nothing, so what is not the same everywhere is unknown.
-    let (append_fsync, snapshots) = (unanimous(fsyncs), unanimous(snapshots));
-    let settings = |info: Value| Settings {
-        append_fsync: append_fsync.clone(),
-        snapshots: snapshots.clone(),
-        ..Settings::from_info(&String::from_redis_value(info).unwrap_or_default())
-    };
-    Ok(infos.into_iter().map(settings).collect())
+    let mut learnt = Vec::new();
+    for place in routes.places() {
+        let info = match place.inquire(&redis::cmd("INFO")).await {
+            // Not allowed to ask: a server of which nothing is known.
+            Err(Fault::Refused(_)) => String::new(),
+            answer => String::from_redis_value(answer?).unwrap_or_default(),
+        };
+        let append_fsync = config(&place, "appendfsync").await;
+        let snapshots = config(&place, "save").await;
+        learnt.push(Settings { append_fsync, snapshots, ..Settings::from_info(Info(&info)) });
+    }
+    Ok(learnt)
 }
 
-/// One setting of every server; none where the command is not allowed.
-async fn config(routes: &Routes, name: &str) -> Vec<Option<String>> {
-    let read = |answer: Value| {
-        let pairs = std::collections::HashMap::<String, String>::from_redis_value(answer).ok()?;
-        pairs.into_iter().find_map(|(found, value)| (found == name).then_some(value))
-    };
-    let answers = routes.read_each(redis::cmd("CONFIG").arg("GET").arg(name)).await;
-    answers.map(|answers| answers.into_iter().map(read).collect()).unwrap_or_default()
+/// `None` where the command is not allowed.
+async fn config(place: &Place, name: &str) -> Option<String> {
+    let answer = place.inquire(redis::cmd("CONFIG").arg("GET").arg(name)).await.ok()?;
+    HashMap::<String, String>::from_redis_value(answer).ok()?.remove(name)
 }
 
-fn unanimous(answers: Vec<Option<String>>) -> Option<String> {
-    let mut answers = answers.into_iter();
-    let first = answers.next()??;
-    answers.all(|other| other.as_ref() == Some(&first)).then_some(first)
+/// What is wrong with any of them, each once.
+pub fn dangers(settings: &[Settings], waiting: Waiting) -> Vec<String> {
+    let dangers: BTreeSet<String> = settings.iter().flat_map(|settings| settings.dangers(waiting)).collect();
+    dangers.into_iter().collect()
+}
+
+/// What the operator should know: the dangers that were accepted or came later, and what a server that
+/// stands alone cannot give.
+pub fn notes(settings: &[Settings], waiting: Waiting) -> Vec<String> {
+    let mut notes: Vec<String> =
+        dangers(settings, waiting).into_iter().map(|danger| format!("Redis could lose grants: {danger}.")).collect();
+    let replicas = settings.iter().map(|settings| settings.replicas.unwrap_or(0)).min().unwrap_or(0);
+    if waiting.min_replicas == 0 && !(replicas > 0 && waiting.failover) {
+        notes.push(alone(replicas));
+    }
+    notes
+}
+
+fn alone(replicas: u32) -> String {
+    match replicas {
+        0 => {
+            "Redis stands alone: if its disk or machine is lost, so is every grant since the last backup. Add a replica and name \
+              the sentinels or the cluster in store.url (redis+sentinel://, redis+cluster://)."
+                .to_owned()
+        }
+        _ => "Redis has a replica that no commit waits for: if it takes the primary's place, the newest grants are lost. Set \
+              store.min_replicas = 1."
+            .to_owned(),
+    }
 }
 
 impl Settings {
-    fn from_info(info: &str) -> Self {
-        let field = |name: &str| {
-            let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            line.map(|value| value.trim().to_owned())
-        };
+    fn from_info(info: Info<'_>) -> Self {
+        let field = |name| info.field(name).map(str::to_owned);
         let version = field("redis_version").and_then(|version| {
             let mut numbers = version.split('.').map(str::parse);
             Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
         });
         Self {
             version,
-            role: field("role"),
             eviction: field("maxmemory_policy"),
             append_only: field("aof_enabled").map(|enabled| enabled == "1"),
             append_fsync: None,
             snapshots: None,
+            replicas: info.field("connected_slaves").and_then(|count| count.parse().ok()),
         }
     }
 
     /// What is wrong, each with the setting's name and the remedy. A server that answers for its
     /// writes alone (no replica is waited for) must have them on the disk before it answers.
-    pub fn dangers(&self, alone: bool) -> Vec<String> {
+    fn dangers(&self, waiting: Waiting) -> Vec<String> {
+        let alone = waiting.min_replicas == 0;
         let append_only = self.append_only == Some(true);
         let snapshots = self.snapshots.as_deref().is_some_and(|points| !points.is_empty());
         let mut dangers = Vec::new();
@@ -98,6 +129,11 @@ impl Settings {
             }
             _ => {}
         }
+        if alone && waiting.failover && self.replicas != Some(0) {
+            dangers.push(
+                "`store.min_replicas` is 0, so a failover loses what was just acknowledged; set `store.min_replicas = 1`".into(),
+            );
+        }
         dangers
     }
 
@@ -114,13 +150,8 @@ impl Settings {
 
     /// What makes the server unusable, whatever is allowed.
     pub fn unusable(&self) -> Option<String> {
-        match (self.version, self.role.as_deref()) {
-            (Some(version), _) if version < (6, 2) => {
-                Some(format!("it is version {}.{}; Claviger needs 6.2 or newer", version.0, version.1))
-            }
-            (_, Some("slave")) => Some("it is a replica; store.url must name the server that writes".into()),
-            _ => None,
-        }
+        let (major, minor) = self.version.filter(|version| *version < OLDEST)?;
+        Some(format!("it is version {major}.{minor}; Claviger needs {}.{} or newer", OLDEST.0, OLDEST.1))
     }
 }
 

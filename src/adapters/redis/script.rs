@@ -9,6 +9,8 @@ pub static TAKE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("take.lu
 pub static SETTLE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("settle.lua")));
 pub static SWEEP: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("sweep.lua")));
 
+pub static MARK: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("mark.lua")));
+
 pub struct Lua {
     text: &'static str,
     hash: String,
