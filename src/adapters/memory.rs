@@ -156,4 +156,8 @@ impl Kv for MemoryKv {
     async fn ping(&self) -> Result<(), KvError> {
         Ok(())
     }
+
+    fn notes(&self) -> Vec<String> {
+        vec!["The store is in memory: everything is lost when Claviger stops. Set store.url = sqlite:PATH.".to_owned()]
+    }
 }

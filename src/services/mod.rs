@@ -107,6 +107,11 @@ impl Services {
         random::<8>(self.core.entropy.as_ref()).map(hex::encode).unwrap_or_else(|_| "none".to_owned())
     }
 
+    /// What the operator should know though the server works: what the store can lose.
+    pub fn notes(&self) -> Vec<String> {
+        self.core.store.notes()
+    }
+
     /// What keeps the server from its work, if anything.
     pub async fn readiness(&self) -> Result<(), &'static str> {
         if self.stopping.load(Ordering::Relaxed) {

@@ -4,6 +4,9 @@
 mod commands;
 mod dev;
 mod live;
+mod redis;
+#[path = "../support/redis.rs"]
+mod redis_server;
 mod refusals;
 mod running;
 mod serve;

@@ -92,6 +92,16 @@ impl Server {
         (self.child.wait().unwrap(), rest)
     }
 
+    /// What the log says until it ends.
+    pub fn rest_of_log(&self) -> Vec<String> {
+        std::iter::from_fn(|| match self.log.recv_timeout(PATIENCE) {
+            Ok(line) => Some(line),
+            Err(mpsc::RecvTimeoutError::Disconnected) => None,
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("the log does not end"),
+        })
+        .collect()
+    }
+
     /// SIGTERM (a second one does no harm), and what became of the process.
     pub fn stop(mut self) -> (ExitStatus, String) {
         self.signal("TERM");

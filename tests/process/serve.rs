@@ -33,7 +33,7 @@ fn beside(folder: &Path, args: &[&str]) -> Command {
 }
 
 /// Where the log says that it listens.
-fn url(server: &Server) -> String {
+pub fn url(server: &Server) -> String {
     let line: serde_json::Value = serde_json::from_str(&server.wait_for_log("\"serving\"")).unwrap();
     format!("http://{}", line["address"].as_str().unwrap())
 }

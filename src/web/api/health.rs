@@ -17,6 +17,15 @@ pub struct Health {
     pub status: &'static str,
 }
 
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Readiness {
+    /// `ok`, or what is wrong.
+    pub status: &'static str,
+    /// What the operator should know though the server works: what the store can lose, and how to change
+    /// that. Mostly empty.
+    pub notes: Vec<String>,
+}
+
 /// The process runs.
 #[utoipa::path(get, path = "/healthz", tag = "server", security(()), responses((status = 200, body = Health)))]
 pub async fn live(_state: Shared, _origin: Origin, _nothing: Nothing) -> Result<Answer, Refusal> {
@@ -24,10 +33,11 @@ pub async fn live(_state: Shared, _origin: Origin, _nothing: Nothing) -> Result<
 }
 
 /// The store can be reached and the server is not stopping.
-#[utoipa::path(get, path = "/readyz", tag = "server", security(()), responses((status = 200, body = Health), (status = 503, body = Health)))]
+#[utoipa::path(get, path = "/readyz", tag = "server", security(()), responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
 pub async fn ready(state: Shared, _origin: Origin, _nothing: Nothing) -> Result<Answer, Refusal> {
+    let readiness = |status| Readiness { status, notes: state.services.notes() };
     match state.services.readiness().await {
-        Ok(()) => Answer::ok(&Health { status: "ok" }),
-        Err(what) => Answer::unavailable(&Health { status: what }),
+        Ok(()) => Answer::ok(&readiness("ok")),
+        Err(what) => Answer::unavailable(&readiness(what)),
     }
 }
