@@ -7,6 +7,7 @@
 
 #[path = "../support/clock.rs"]
 mod clock;
+mod cluster;
 mod epoch;
 mod listing;
 mod model;

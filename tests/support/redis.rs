@@ -121,6 +121,21 @@ impl RedisServer {
         false
     }
 
+    /// Stops the process for a while, without ending it.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.process.as_ref().map(Child::id).expect("it runs");
+        let sent = Command::new("kill").args([format!("-{name}"), id.to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "redis-server gets its signal");
+    }
+
     pub fn wait_for(&self, command: &str, answer: &str) {
         let words: Vec<_> = command.split(' ').collect();
         let until = Instant::now() + START;
@@ -141,6 +156,61 @@ impl Drop for RedisServer {
             let _ = process.kill();
             let _ = process.wait();
         }
+    }
+}
+
+/// Servers in cluster mode: so many primaries with equal shares of the slots, and a replica of each.
+pub struct RedisCluster {
+    pub primaries: Vec<RedisServer>,
+    pub replicas: Vec<RedisServer>,
+}
+
+#[allow(dead_code, reason = "shared by test binaries; each uses a part")]
+impl RedisCluster {
+    pub fn start(size: usize) -> Self {
+        let node = || {
+            RedisServer::start_with(&[
+                "--cluster-enabled",
+                "yes",
+                "--cluster-announce-ip",
+                "127.0.0.1",
+                "--cluster-node-timeout",
+                "1000",
+                "--appendonly",
+                "yes",
+            ])
+        };
+        let cluster = Self { primaries: (0..size).map(|_| node()).collect(), replicas: (0..size).map(|_| node()).collect() };
+        let first = &cluster.primaries[0];
+        for (at, primary) in cluster.primaries.iter().enumerate() {
+            let (from, to) = (16_384 * at / size, 16_384 * (at + 1) / size - 1);
+            assert_eq!(primary.say(&["CLUSTER", "ADDSLOTSRANGE", &from.to_string(), &to.to_string()]), "+OK\r\n");
+            primary.say(&["CLUSTER", "SET-CONFIG-EPOCH", &(at + 1).to_string()]);
+        }
+        for node in cluster.nodes() {
+            first.say(&["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string()]);
+        }
+        for node in cluster.nodes() {
+            node.wait_for("CLUSTER INFO", &format!("cluster_known_nodes:{}\r", 2 * size));
+            node.wait_for("CLUSTER INFO", "cluster_state:ok");
+        }
+        for (primary, replica) in cluster.primaries.iter().zip(&cluster.replicas) {
+            let id = primary.say(&["CLUSTER", "MYID"]);
+            let id = id.lines().nth(1).expect("a node has an id");
+            assert_eq!(replica.say(&["CLUSTER", "REPLICATE", id]), "+OK\r\n");
+        }
+        for replica in &cluster.replicas {
+            replica.wait_for("INFO replication", "master_link_status:up");
+        }
+        cluster
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis+cluster://127.0.0.1:{}", self.primaries[0].port())
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = &RedisServer> {
+        self.primaries.iter().chain(&self.replicas)
     }
 }
 
