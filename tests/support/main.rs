@@ -5,3 +5,5 @@
 
 mod fake_provider;
 mod fake_provider_test;
+mod ledger;
+mod ledger_test;
