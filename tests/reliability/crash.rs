@@ -194,9 +194,10 @@ impl Scene {
             let connection = current(&self.places[place]);
             let before = self.told.newest(connection.grant);
             let tenant = self.tenant.clone();
-            let settled = eventually("a grant is refreshed, or over", || async {
+            let settled = eventually(|| async {
                 let said = tenant.token(&connection, true).await;
-                (said.is_good() || said.code == "reauthorization_required").then_some(said)
+                let settled = said.is_good() || said.code == "reauthorization_required";
+                if settled { Ok(said) } else { Err(format!("{connection:?}: {said:?}")) }
             });
             let said = settled.await;
             self.told.judge(&connection, &said, before, &self.world.ledger);

@@ -10,6 +10,7 @@ mod ledger;
 mod redis;
 
 mod crash;
+mod herd;
 mod node;
 mod size;
 mod world;

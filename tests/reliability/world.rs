@@ -54,7 +54,6 @@ impl World {
             ("server.workers", "2"),
             ("refresh.force_interval", "0s"),
             ("refresh.confirm_after", "1s"),
-            ("refresh.call_deadline", "2s"),
             ("refresh.backoff_cap", "2s"),
             ("telemetry.log", "info,claviger::http=warn,actix_server=warn"),
         ];
@@ -291,14 +290,14 @@ where
     done
 }
 
-/// Asks again and again until the answer is there; it panics after [`HANG`].
-pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, ask: impl Fn() -> F) -> T {
+/// Asks again and again until the answer is there; after [`HANG`] it panics with what came instead.
+pub async fn eventually<T, F: Future<Output = Result<T, String>>>(ask: impl Fn() -> F) -> T {
     let until = Instant::now() + HANG;
     loop {
-        if let Some(found) = ask().await {
-            return found;
+        match ask().await {
+            Ok(found) => return found,
+            Err(instead) => assert!(Instant::now() < until, "after {HANG:?} still: {instead}"),
         }
-        assert!(Instant::now() < until, "within {HANG:?} not: {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

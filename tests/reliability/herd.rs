@@ -1,0 +1,76 @@
+//! Many at once: thousands of callers who want one expired token, and thousands of tokens that expire in
+//! one second. Three nodes, one Redis. The provider is asked once for each token, and never faster than
+//! its file allows.
+
+use std::time::{Duration, Instant};
+
+use crate::ledger::{Class, Fault};
+use crate::node::Node;
+use crate::size::size;
+use crate::world::{Connection, Ends, Said, Tenant, World, crowd, eventually};
+
+/// Refreshes per second that the provider file allows, over all nodes.
+const RATE: usize = 200;
+/// A bucket that was full lets through at most so much more in its first second.
+const BURST: usize = RATE;
+
+async fn three_nodes(world: &mut World) -> (Vec<Node>, Vec<Tenant>) {
+    let mut nodes: Vec<_> = ["a", "b", "c"].into_iter().map(|name| world.node(name)).collect();
+    nodes.iter_mut().for_each(Node::start);
+    let tenant = world.tenant(&nodes[0]).await;
+    let tenants = nodes.iter().map(|node| tenant.at(node)).collect();
+    (nodes, tenants)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_callers_over_three_nodes_are_answered_from_one_refresh() {
+    let callers = usize::try_from(size("CALLERS", 2_000, 20_000)).unwrap();
+    let mut world = World::on_redis();
+    world.set("refresh.patience", "60s");
+    let (_nodes, tenants) = three_nodes(&mut world).await;
+    let connection = world.connections(&tenants[0], &[Class::Strict], 1, Ends::Over).await.remove(0);
+    // Long enough that all nodes have callers who wait.
+    world.ledger.next(connection.grant, Fault::default().before(Duration::from_secs(1)));
+    let began = Instant::now();
+    let ask = |n: usize| {
+        let (tenant, connection) = (tenants[n % tenants.len()].clone(), connection.clone());
+        async move { tenant.token(&connection, false).await }
+    };
+    let said = crowd((0..callers).collect(), 2_000, ask).await;
+    let took = began.elapsed();
+    let wrong: Vec<_> = said.iter().filter(|said| !said.is_good() || said.access != "at-0-1").take(3).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+    assert_eq!(world.ledger.count(), 1, "{:?}", world.ledger.presented());
+    println!("herd: callers {callers}, nodes 3, refreshes 1, all answered within_ms {}", took.as_millis());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_that_expire_together_are_refreshed_once_each_and_no_faster_than_allowed() {
+    let count = usize::try_from(size("EXPIRING", 10_000, 10_000)).unwrap();
+    let mut world = World::on_redis();
+    world.set("refresh.patience", "60s");
+    // world.set("refresh.rate", &RATE.to_string());
+    let (_nodes, tenants) = three_nodes(&mut world).await;
+    let connections = world.connections(&tenants[0], &[Class::Strict], count, Ends::Over).await;
+    let began = Instant::now();
+    let ask = |(n, connection): (usize, Connection)| {
+        let tenant = tenants[n % tenants.len()].clone();
+        async move { eventually(|| good(&tenant, &connection)).await }
+    };
+    let said = crowd(connections.iter().cloned().enumerate().collect(), 500, ask).await;
+    let (took, peak) = (began.elapsed(), world.ledger.peak(Duration::from_secs(1)));
+    assert_eq!((said.len(), world.ledger.count()), (count, count));
+    let again: Vec<_> = connections.iter().filter(|one| world.ledger.refreshes(one.grant) != 1).take(3).collect();
+    assert!(again.is_empty() && world.ledger.crimes().is_none(), "{again:?} {:?}", world.ledger.crimes());
+    println!(
+        "expiring together: connections {count}, nodes 3, rate_per_s {RATE}, peak_in_a_second {peak}, took_ms {}",
+        took.as_millis()
+    );
+    assert!(peak <= RATE + BURST, "{peak} within a second, where {RATE} are allowed");
+}
+
+async fn good(tenant: &Tenant, connection: &Connection) -> Result<Said, String> {
+    let said = tenant.token(connection, false).await;
+    // It came from a refresh: what was imported has expired.
+    if said.is_good() && said.generation == 2 { Ok(said) } else { Err(format!("{connection:?}: {said:?}")) }
+}
