@@ -12,5 +12,6 @@ mod redis;
 mod crash;
 mod herd;
 mod node;
+mod outage;
 mod size;
 mod world;

@@ -96,6 +96,11 @@ impl Node {
         self.try_start().unwrap_or_else(|log| panic!("{} did not start:\n{log}", self.name));
     }
 
+    /// It may have ended by itself.
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| child.try_wait().expect("it is ours").is_none())
+    }
+
     /// SIGKILL, and returns when the process is no more.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

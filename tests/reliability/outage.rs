@@ -1,0 +1,153 @@
+//! The store goes away after the provider has answered. What was received is in the node's journal, and
+//! stays there over any number of restarts; when the store is back everything is replayed, and nobody
+//! is asked a second time.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::ledger::{Class, Fault, Ledger, Wait};
+use crate::node::Node;
+use crate::size::size;
+use crate::world::{Connection, Ends, HANG, Said, Tenant, World, crowd, eventually};
+
+const RESTARTS: u32 = 5;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_dies_after_the_answers_costs_nothing() {
+    let refreshes = usize::try_from(size("OUTAGE_REFRESHES", 1_000, 1_000)).unwrap();
+    let outage = Duration::from_secs(size("OUTAGE_SECONDS", 10, 300));
+    let mut world = World::on_redis();
+    let scene = Scene::set(&mut world, refreshes).await;
+    world.redis.as_mut().unwrap().stop();
+    let scene = scene.answered().await.restarted(outage);
+    world.redis.as_mut().unwrap().restart();
+    scene.end("redis gone", outage).await;
+}
+
+/// Another process holds the file, as a backup tool gone wrong would: nobody can write.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sqlite_file_that_cannot_be_written_after_the_answers_costs_nothing() {
+    let refreshes = usize::try_from(size("LOCKED_REFRESHES", 200, 1_000)).unwrap();
+    let outage = Duration::from_secs(size("LOCKED_SECONDS", 10, 300));
+    let mut world = World::on_sqlite();
+    let scene = Scene::set(&mut world, refreshes).await;
+    let lock = held(&world.path().join("claviger.db"));
+    let scene = scene.answered().await.restarted(outage);
+    drop(lock);
+    scene.end("sqlite held", outage).await;
+}
+
+fn held(file: &Path) -> rusqlite::Connection {
+    let lock = rusqlite::Connection::open(file).unwrap();
+    lock.busy_timeout(HANG).unwrap();
+    lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    lock
+}
+
+/// Refreshes whose answers are held back, by grants whose access tokens have expired.
+struct Scene {
+    ledger: Arc<Ledger>,
+    node: Node,
+    tenant: Tenant,
+    connections: Vec<Connection>,
+    calls: JoinSet<Said>,
+    gate: watch::Sender<bool>,
+    restarts: u32,
+}
+
+impl Scene {
+    /// As many as are asked for stand before the gate, written in the provider's books.
+    async fn set(world: &mut World, refreshes: usize) -> Self {
+        world.set("refresh.patience", "60s");
+        world.set("refresh.call_deadline", "30s");
+        let mut node = world.node("a");
+        node.start();
+        let tenant = world.tenant(&node).await;
+        let connections = world.connections(&tenant, &[Class::Strict], refreshes, Ends::Over).await;
+        let gate = watch::Sender::new(false);
+        let held = gate.subscribe();
+        world.ledger.always(move |_| Fault::default().after(Wait::Until(held.clone())));
+        let mut calls = JoinSet::new();
+        for connection in connections.clone() {
+            let tenant = tenant.clone();
+            calls.spawn(async move { tenant.token(&connection, false).await });
+        }
+        let ledger = world.ledger.clone();
+        let written = || async {
+            let written = ledger.presented().iter().filter(|one| one.issued.is_some()).count();
+            if written == refreshes { Ok(()) } else { Err(format!("{written} of {refreshes} are with the provider")) }
+        };
+        eventually(written).await;
+        Self { ledger: ledger.clone(), node, tenant, connections, calls, gate, restarts: 0 }
+    }
+
+    /// The store is gone; now the provider answers. What callers are told now is durable.
+    async fn answered(mut self) -> Self {
+        self.gate.send_replace(true);
+        let mut served = 0;
+        while let Some(said) = self.calls.join_next().await {
+            served += usize::from(said.unwrap().generation == 2);
+        }
+        let whole = self.ledger.presented().iter().filter(|one| one.whole).count();
+        assert_eq!(whole, self.connections.len(), "every answer went out");
+        println!("outage: answers {whole}, served from the journal {served}");
+        self
+    }
+
+    /// Killed and stopped in turn, all through the outage; without its store it need not come up.
+    fn restarted(mut self, outage: Duration) -> Self {
+        let began = Instant::now();
+        for n in 0..RESTARTS {
+            if n % 2 == 1 && self.node.is_running() {
+                self.node.signal("TERM");
+            }
+            self.node.kill();
+            self.restarts += 1;
+            drop(self.node.try_start());
+            std::thread::sleep((outage / RESTARTS * (n + 1)).saturating_sub(began.elapsed()));
+        }
+        self
+    }
+
+    /// Everything is replayed: each grant is one generation on, and is refreshed once more with what came
+    /// out of the journal.
+    async fn end(mut self, what: &str, outage: Duration) {
+        if !self.node.is_running() {
+            self.node.start();
+        }
+        let (began, count) = (Instant::now(), self.connections.len());
+        let (tenant, ledger) = (self.tenant.clone(), self.ledger.clone());
+        self.everybody("replayed", 2, false).await;
+        let replayed = began.elapsed();
+        assert_eq!(ledger.count(), count, "nobody is asked twice: {:?}", ledger.crimes());
+        self.everybody("refreshed with it", 3, true).await;
+        assert!(ledger.crimes().is_none() && ledger.count() == 2 * count, "{} {:?}", ledger.count(), ledger.crimes());
+        drop(tenant);
+        println!(
+            "{what}: refreshes {count}, outage_s {}, restarts {}, lost 0, replayed_and_served_within_ms {}",
+            outage.as_secs(),
+            self.restarts,
+            replayed.as_millis()
+        );
+    }
+
+    async fn everybody(&self, what: &'static str, generation: u64, force: bool) {
+        let tenant = &self.tenant;
+        let ask = |connection: Connection| {
+            let tenant = tenant.clone();
+            async move {
+                eventually(|| async {
+                    let said = tenant.token(&connection, force).await;
+                    let there = said.is_good() && said.generation == generation;
+                    if there { Ok(()) } else { Err(format!("not {what}: {connection:?} {said:?}")) }
+                })
+                .await;
+            }
+        };
+        crowd(self.connections.clone(), 64, ask).await;
+    }
+}
