@@ -1,6 +1,7 @@
 //! Implementations of the ports. Each knows its driver and its port and no other adapter; only
 //! `app.rs` names them.
 
+pub mod journal;
 pub mod mail;
 pub mod memory;
 pub mod outbound;

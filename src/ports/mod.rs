@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod entropy;
+pub mod journal;
 pub mod kv;
 pub mod mail;
 pub mod outbound;
