@@ -14,8 +14,10 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::domain::refusal::Refusal;
+use crate::ports::journal::JournalState;
 use crate::services::Services;
 use crate::services::accounts::Verification;
+use crate::store::{StoreError, Waiting};
 
 /// Longest line, either way.
 const LINE_MAX: u64 = 16 * 1024;
@@ -26,7 +28,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Ask {
-    CreateTenant { email: String, password: String },
+    CreateTenant {
+        email: String,
+        password: String,
+    },
+    /// What waits in the journal, after the entry of this number.
+    ShowJournal {
+        after: u64,
+    },
 }
 
 /// What it is told.
@@ -34,13 +43,29 @@ pub enum Ask {
 #[serde(rename_all = "snake_case")]
 pub enum Told {
     TenantCreated { id: String, was_there: bool },
+    Journal(JournalPage),
     Refused { detail: String },
 }
+
+/// The journal's state, and some of what waits in it, oldest first.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct JournalPage {
+    pub pending: u64,
+    /// Bytes, as are `capacity`'s.
+    pub used: u64,
+    pub capacity: u64,
+    pub broken: Option<String>,
+    pub waiting: Vec<Waiting>,
+}
+
+/// Entries of one page: they fit into a line.
+pub const JOURNAL_PAGE: usize = 20;
 
 /// Does what is asked: through the socket, or in a command that opened the store itself.
 pub async fn perform(services: &Services, ask: Ask) -> Told {
     let told = match ask {
         Ask::CreateTenant { email, password } => create_tenant(services, &email, password.into()).await,
+        Ask::ShowJournal { after } => show_journal(services, after).await,
     };
     told.unwrap_or_else(|refusal| Told::Refused { detail: refusal.detail })
 }
@@ -48,6 +73,18 @@ pub async fn perform(services: &Services, ask: Ask) -> Told {
 async fn create_tenant(services: &Services, email: &str, password: SecretString) -> Result<Told, Refusal> {
     let tenant = services.accounts.create_tenant(email, password, Verification::Vouched).await?;
     Ok(Told::TenantCreated { id: tenant.id.to_string(), was_there: tenant.was_there })
+}
+
+async fn show_journal(services: &Services, after: u64) -> Result<Told, Refusal> {
+    let waiting = services.journal.waiting(after, JOURNAL_PAGE).await.map_err(StoreError::from)?;
+    Ok(Told::Journal(JournalPage::of(services.journal.state(), waiting)))
+}
+
+impl JournalPage {
+    pub fn of(state: JournalState, waiting: Vec<Waiting>) -> Self {
+        let JournalState { pending, used, capacity, broken } = state;
+        Self { pending, used, capacity, broken, waiting }
+    }
 }
 
 /// Asks the server that holds the folder.

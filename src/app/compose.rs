@@ -28,7 +28,7 @@ use crate::services::sandbox::Sandbox;
 use crate::services::vault::Vault;
 use crate::services::{Core, Services};
 use crate::settings::{self, Cache, Mode, Settings};
-use crate::store::Store;
+use crate::store::{SealedJournal, Store};
 
 use super::folder::NodeFolder;
 use super::{BuildError, Parts, stores};
@@ -63,15 +63,17 @@ impl World {
         let mail = parts.mail.map_or_else(|| self.mail(&settings), Ok)?;
         let outbound = parts.outbound.map_or_else(|| outbound(&settings), Ok)?;
         let catalogue = Arc::new(catalogue(&settings, parts.deployment, place.sandbox)?);
-        let node = settings.node.id.map_or_else(|| place.folder.node_id(self.entropy.as_ref()), Ok)?;
+        let node = settings.node.id.clone().map_or_else(|| place.folder.node_id(self.entropy.as_ref()), Ok)?;
+        let journal = parts.journal.map_or_else(|| stores::open_journal(&settings, place.folder.path()), Ok)?;
         let kv = match parts.kv {
             Some(kv) => kv,
             None => stores::open(&settings.store, &self.clock).await?,
         };
         let store = Arc::new(Store::open(kv, self.entropy.clone(), settings.keys).await?);
+        let journal = Arc::new(store.journal(journal).await?);
         let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
         let core = Core { store, clock, entropy, public_url: place.public_url.into() };
-        let shared = Shared::new(core, &settings.cache, outbound, node);
+        let shared = Shared::new(core, journal, &settings.cache, outbound, node);
         let rules = Rules {
             signup: settings.accounts.signup,
             connect: settings.connect,
@@ -109,6 +111,7 @@ struct Rules {
 /// What several use cases hold together.
 struct Shared {
     core: Core,
+    journal: Arc<SealedJournal>,
     trust: Trust,
     known: Arc<Cached<Connection>>,
     outbound: Arc<dyn Outbound>,
@@ -117,10 +120,10 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(core: Core, cache: &Cache, outbound: Arc<dyn Outbound>, node: String) -> Self {
+    fn new(core: Core, journal: Arc<SealedJournal>, cache: &Cache, outbound: Arc<dyn Outbound>, node: String) -> Self {
         let trust = Trust { trust: cache.trust, cut_off: cache.cut_off, entries: cache.bytes / cached::USUAL_SIZE };
         let known = Arc::new(Cached::new(core.clone(), trust));
-        Self { core, trust, known, outbound, runtime: Handle::current(), node }
+        Self { core, journal, trust, known, outbound, runtime: Handle::current(), node }
     }
 
     fn services(self, rules: Rules, catalogue: Arc<Catalogue>, mail: Arc<dyn Mail>) -> Services {
@@ -142,6 +145,7 @@ impl Shared {
             connect,
             connections,
             refresher,
+            journal: self.journal,
             stopping: AtomicBool::new(false),
             core: self.core,
         }

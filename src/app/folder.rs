@@ -81,6 +81,11 @@ pub fn admin_socket(folder: &Path) -> PathBuf {
     folder.join("admin.sock")
 }
 
+/// The journal of the node whose folder this is.
+pub fn journal(folder: &Path) -> PathBuf {
+    folder.join("journal")
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;

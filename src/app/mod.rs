@@ -17,11 +17,13 @@ use std::sync::atomic::Ordering;
 use actix_web::web;
 use url::Url;
 
+use crate::adapters::journal::JournalFileError;
 use crate::adapters::mail::MailSettingError;
 use crate::adapters::outbound::TlsSetupError;
 use crate::adapters::redis::RedisStartError;
 use crate::ports::clock::Clock;
 use crate::ports::entropy::Entropy;
+use crate::ports::journal::Journal;
 use crate::ports::kv::{Kv, KvError};
 use crate::ports::mail::Mail;
 use crate::ports::outbound::Outbound;
@@ -29,7 +31,7 @@ use crate::services::Services;
 use crate::services::catalogue::CatalogueError;
 use crate::services::sandbox::Sandbox;
 use crate::settings::{self, Mode, Settings};
-use crate::store::OpenError;
+use crate::store::{JournalOpenError, OpenError};
 use crate::web::State;
 
 use compose::World;
@@ -47,6 +49,7 @@ pub struct Parts {
     pub clock: Option<Arc<dyn Clock>>,
     pub entropy: Option<Arc<dyn Entropy>>,
     pub kv: Option<Arc<dyn Kv>>,
+    pub journal: Option<Arc<dyn Journal>>,
     pub outbound: Option<Arc<dyn Outbound>>,
     pub mail: Option<Arc<dyn Mail>>,
     /// What provider files ask of the deployment, besides the sandbox's origin.
@@ -64,6 +67,10 @@ pub enum BuildError {
     Redis(#[from] RedisStartError),
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error(transparent)]
+    JournalFile(#[from] JournalFileError),
+    #[error(transparent)]
+    Journal(#[from] JournalOpenError),
     #[error("outgoing calls cannot be set up: {0}")]
     Outbound(#[from] TlsSetupError),
     #[error(transparent)]

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::adapters::journal::BlockJournal;
 use crate::adapters::memory::MemoryKv;
 use crate::adapters::redis::{RedisKv, RedisOptions};
 use crate::adapters::sqlite::SqliteKv;
 use crate::ports::clock::Clock;
+use crate::ports::journal::Journal;
 use crate::ports::kv::Kv;
-use crate::settings::{Place, StoreSettings};
+use crate::settings::{Place, Settings, StoreSettings};
 
-use super::BuildError;
+use super::{BuildError, folder};
 
 const SANDBOX_FILE: &str = "sandbox.db";
 
@@ -40,6 +42,14 @@ pub(super) fn open_sandbox(settings: &StoreSettings, folder: &Path, clock: &Arc<
 fn sqlite(path: &Path, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Kv>, BuildError> {
     let opened = SqliteKv::open(path, clock.clone());
     Ok(Arc::new(opened.map_err(|cause| BuildError::Sqlite(path.display().to_string(), cause))?))
+}
+
+/// The node's journal. A store in memory ends with the process, and so does what belongs to it.
+pub(super) fn open_journal(settings: &Settings, folder: &Path) -> Result<Arc<dyn Journal>, BuildError> {
+    match &settings.store.place {
+        Place::Memory => Ok(Arc::new(BlockJournal::in_memory(settings.journal.bytes)?)),
+        Place::Sqlite(_) | Place::Redis(_) => Ok(Arc::new(BlockJournal::open(&folder::journal(folder), settings.journal.bytes)?)),
+    }
 }
 
 /// A lone server has no replica to wait for; the other kinds exist to have one.

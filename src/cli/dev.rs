@@ -73,6 +73,7 @@ pub fn layers(mut layers: Layers, data: &Path) -> Layers {
         ("accounts.signup", "open".to_owned()),
         ("mail.url", format!("dir:{}", within("mail"))),
         ("telemetry.format", "text".to_owned()),
+        ("journal.bytes", "16MiB".to_owned()),
     ]);
     layers.fixed.extend([
         ("node.data", data.display().to_string()),

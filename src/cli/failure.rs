@@ -35,6 +35,11 @@ impl Failure {
         move |cause| Self::Failed(format!("{what}: {cause}"))
     }
 
+    /// The server on the same folder did not answer what was asked.
+    pub fn odd_answer() -> Self {
+        Self::Failed("the running server answered something else; is it another version?".to_owned())
+    }
+
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Failure::Settings(_) => ExitCode::from(USAGE),

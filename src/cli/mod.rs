@@ -7,6 +7,7 @@ mod dev;
 mod dev_account;
 mod failure;
 mod healthcheck;
+mod journal;
 mod key;
 mod out;
 pub mod provider;
@@ -50,6 +51,9 @@ enum Command {
     /// Make master keys.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Look at the journal of a node.
+    #[command(subcommand)]
+    Journal(JournalCommand),
     /// Ask the server whether it does its work.
     Healthcheck(healthcheck::HealthcheckArgs),
 }
@@ -64,6 +68,12 @@ enum ConfigCommand {
 enum KeyCommand {
     /// Print a new master key.
     Generate(key::GenerateArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum JournalCommand {
+    /// List the answers of providers that wait to be committed to the store.
+    Show(journal::ShowArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -135,6 +145,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Provider(ProviderCommand::Docs(args)) => return provider_files::docs(args),
         Command::Provider(ProviderCommand::Compare(args)) => return provider_files::compare(args),
         Command::Key(KeyCommand::Generate(args)) => key::generate(args)?,
+        Command::Journal(JournalCommand::Show(args)) => journal::show(args)?,
         Command::Healthcheck(args) => healthcheck::run(args)?,
     }
     Ok(ExitCode::SUCCESS)

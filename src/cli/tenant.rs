@@ -68,6 +68,7 @@ pub fn create(args: CreateArgs) -> Result<(), Failure> {
             out::line(&id)?;
             if args.generate { out::line(password.expose_secret()) } else { Ok(()) }
         }
+        _ => Err(Failure::odd_answer()),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::domain::connection::Connection;
 use crate::domain::event::{Event, EventKind};
 use crate::ports::clock::Clock;
 use crate::ports::entropy::{Entropy, random};
-use crate::store::{Change, Store, StoreError, keys};
+use crate::store::{Change, SealedJournal, Store, StoreError, keys};
 
 /// What nearly every use case needs.
 #[derive(Clone)]
@@ -81,6 +81,7 @@ pub struct Services {
     pub vault: vault::Vault,
     pub connections: connections::Connections,
     pub refresher: Arc<refresh::Refresher>,
+    pub journal: Arc<SealedJournal>,
     /// Set when the server begins to stop.
     pub stopping: AtomicBool,
 }

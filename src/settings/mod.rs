@@ -38,6 +38,7 @@ pub struct Settings {
     pub mode: Mode,
     pub server: Server,
     pub node: Node,
+    pub journal: Journal,
     pub store: StoreSettings,
     pub keys: Keyring,
     pub accounts: Accounts,
@@ -77,6 +78,12 @@ pub struct Server {
 pub struct Node {
     pub data: PathBuf,
     pub id: Option<String>,
+}
+
+#[derive(Debug)]
+pub struct Journal {
+    /// Of the file, which never grows.
+    pub bytes: u64,
 }
 
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use crate::store::{Keyring, MasterKey};
 use super::reader::Reader;
 use super::source::Values;
 use super::{
-    Accounts, Cache, Connect, LogFormat, Mail, Mode, Node, Place, Problem, Problems, Providers, Sandbox, Server, Settings,
+    Accounts, Cache, Connect, Journal, LogFormat, Mail, Mode, Node, Place, Problem, Problems, Providers, Sandbox, Server, Settings,
     StoreSettings, Telemetry,
 };
 
@@ -43,6 +43,7 @@ pub(super) fn listen_address(values: &Values, unknown: Vec<Problem>) -> Result<S
 pub(super) fn read_all(reader: &mut Reader<'_>, mode: Mode) -> Option<Settings> {
     let server = server(reader, mode);
     let node = node(reader);
+    let journal = Journal { bytes: reader.bytes("journal.bytes", crate::adapters::journal::BYTES) };
     let store = store(reader, mode);
     let keys = keys(reader);
     let accounts = accounts(reader);
@@ -58,6 +59,7 @@ pub(super) fn read_all(reader: &mut Reader<'_>, mode: Mode) -> Option<Settings> 
         mode,
         server: server?,
         node: node?,
+        journal,
         store: store?,
         keys: keys?,
         accounts: accounts?,

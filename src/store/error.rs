@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::refusal::Refusal;
 use crate::ports::entropy::EntropyError;
+use crate::ports::journal::JournalError;
 use crate::ports::kv::KvError;
 
 use super::seal::SealError;
@@ -42,6 +43,15 @@ impl From<KvError> for StoreError {
 impl From<EntropyError> for StoreError {
     fn from(error: EntropyError) -> Self {
         StoreError::Unavailable(error.to_string())
+    }
+}
+
+impl From<JournalError> for StoreError {
+    fn from(error: JournalError) -> Self {
+        match error {
+            JournalError::Corrupt(why) => StoreError::Broken(why),
+            other => StoreError::Unavailable(other.to_string()),
+        }
     }
 }
 

@@ -23,12 +23,16 @@ use super::seal::{Context, KEY_ID_LEN, KEY_LEN, SealError, SealKey, key_id};
 
 pub(super) const DATA_KEY_KIND: &str = "data_key";
 const MASTER_PREFIX: &str = "clvmaster_";
+/// Keeps the key of the journal apart from every other use of a master key.
+const JOURNAL_PURPOSE: &[u8] = b"claviger journal 1";
 /// Fewer distinct bytes than this in 32 random ones is no accident (chance below 2^-60).
 const DISTINCT_MIN: usize = 12;
 
 /// One master key: `clvmaster_<16 hex: id>_<43 base64url: key>`, as `claviger key generate` prints it.
 pub struct MasterKey {
     key: SealKey,
+    /// Derived for the journal, which is sealed without asking the store for a data key.
+    journal: SealKey,
 }
 
 /// Why a text is no master key.
@@ -53,7 +57,7 @@ impl MasterKey {
         if seen.iter().filter(|seen| **seen).count() < DISTINCT_MIN {
             return Err(MasterKeyError::Weak);
         }
-        Ok(Self { key: SealKey::new(id_bytes, key) })
+        Ok(Self { key: SealKey::new(id_bytes, key), journal: journal_key(id_bytes, key) })
     }
 
     /// A new master key, as text to keep.
@@ -62,6 +66,14 @@ impl MasterKey {
         let key = Zeroizing::new(random::<KEY_LEN>(entropy)?);
         Ok(format!("{MASTER_PREFIX}{}_{}", hex::encode(id), URL_SAFE_NO_PAD.encode(key.as_slice())).into())
     }
+}
+
+/// HKDF (RFC 5869) with SHA-256; it goes by the id of the master key it comes from.
+fn journal_key(id: [u8; KEY_ID_LEN], master: &[u8; KEY_LEN]) -> SealKey {
+    let mut key = Zeroizing::new([0; KEY_LEN]);
+    let derived = Hkdf::<Sha256>::new(None, master).expand(JOURNAL_PURPOSE, key.as_mut_slice());
+    debug_assert!(derived.is_ok(), "32 bytes are within HKDF's limit");
+    SealKey::new(id, &key)
 }
 
 impl fmt::Debug for MasterKey {
@@ -89,10 +101,30 @@ impl Keyring {
         Ok(self.newest.key.seal(random(entropy)?, context, &plain)?)
     }
 
+    pub(super) fn seal_for_journal(
+        &self,
+        context: &Context<'_>,
+        plain: &[u8],
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<u8>, StoreError> {
+        Ok(self.newest.journal.seal(random(entropy)?, context, plain)?)
+    }
+
+    pub(super) fn open_from_journal(&self, context: &Context<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        self.master(key_id(sealed)?).ok_or(SealError::UnknownKey)?.journal.open(context, sealed)
+    }
+
+    /// Whether the key of this id is among them.
+    pub(super) fn has(&self, id: [u8; KEY_ID_LEN]) -> bool {
+        self.master(id).is_some()
+    }
+
+    fn master(&self, id: [u8; KEY_ID_LEN]) -> Option<&MasterKey> {
+        std::iter::once(&self.newest).chain(&self.older).find(|master| master.key.id() == id)
+    }
+
     pub(super) fn unwrap(&self, context: &Context<'_>, wrapped: &[u8]) -> Result<DataKey, SealError> {
-        let id = key_id(wrapped)?;
-        let mut masters = std::iter::once(&self.newest).chain(&self.older);
-        let master = masters.find(|master| master.key.id() == id).ok_or(SealError::UnknownKey)?;
+        let master = self.master(key_id(wrapped)?).ok_or(SealError::UnknownKey)?;
         let plain = master.key.open(context, wrapped)?;
         let (id, key) = plain.split_first_chunk::<KEY_ID_LEN>().ok_or(SealError::NotAuthentic)?;
         let key: &[u8; KEY_LEN] = key.try_into().map_err(|_| SealError::NotAuthentic)?;

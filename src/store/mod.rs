@@ -5,6 +5,7 @@ mod change;
 mod connections;
 mod entities;
 mod error;
+mod journal;
 pub mod keyring;
 mod record;
 pub mod seal;
@@ -17,12 +18,14 @@ use zeroize::Zeroizing;
 
 use crate::domain::ids::TenantId;
 use crate::ports::entropy::{Entropy, random};
+use crate::ports::journal::Journal;
 use crate::ports::kv::{AttemptId, Batch, Commit, Key, Kv, Precondition, Settled, Write};
 
 pub use change::Change;
 pub use connections::{ConnectionFilter, ConnectionPage};
 pub use entities::{EmailClaim, OneTimeCode, ReusableLink, keys};
 pub use error::{OpenError, StoreError};
+pub use journal::{Arrival, JournalOpenError, SealedJournal, Sent, Waiting, waiting};
 pub use keyring::{Keyring, MasterKey};
 pub use record::{Protection, Record, RecordKey, RecordRange, Stored};
 
@@ -38,7 +41,7 @@ const SETTLE_ATTEMPTS: usize = 3;
 pub struct Store {
     kv: Arc<dyn Kv>,
     entropy: Arc<dyn Entropy>,
-    keyring: Keyring,
+    keyring: Arc<Keyring>,
     deployment: [u8; 16],
     system: Arc<DataKey>,
     tenants: Cache<TenantId, Arc<DataKey>>,
@@ -49,7 +52,8 @@ pub type Listing<R> = (Vec<(Vec<u8>, Stored<R>)>, Option<Vec<u8>>);
 
 impl Store {
     /// Opens the store, founding it when it is empty. A master key that does not open it is an error.
-    pub async fn open(kv: Arc<dyn Kv>, entropy: Arc<dyn Entropy>, keyring: Keyring) -> Result<Self, OpenError> {
+    pub async fn open(kv: Arc<dyn Kv>, entropy: Arc<dyn Entropy>, keyring: impl Into<Arc<Keyring>>) -> Result<Self, OpenError> {
+        let keyring = keyring.into();
         let foundation = keyring::found_or_open(kv.as_ref(), entropy.as_ref(), &keyring).await?;
         Ok(Self {
             kv,
@@ -73,6 +77,11 @@ impl Store {
     /// What this store can lose ([`Kv::notes`]).
     pub fn notes(&self) -> Vec<String> {
         self.kv.notes()
+    }
+
+    /// The node's journal, sealed with this store's keys and bound to it.
+    pub async fn journal(&self, journal: Arc<dyn Journal>) -> Result<SealedJournal, JournalOpenError> {
+        SealedJournal::open(journal, self.keyring.clone(), self.entropy.clone(), self.deployment).await
     }
 
     pub async fn read<R: Record>(&self, key: &RecordKey<R>) -> Result<Option<Stored<R>>, StoreError> {

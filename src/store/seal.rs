@@ -31,6 +31,11 @@ pub enum SealError {
     TooLarge,
 }
 
+/// How long so many bytes are once they are sealed.
+pub fn sealed_len(plain: usize) -> usize {
+    HEADER_LEN + NONCE_LEN + (LENGTH_LEN + plain).next_multiple_of(STEP) + TAG_LEN
+}
+
 /// What a seal is bound to.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
@@ -59,7 +64,7 @@ impl SealKey {
     pub fn seal(&self, nonce: [u8; NONCE_LEN], context: &Context<'_>, plain: &[u8]) -> Result<Vec<u8>, SealError> {
         let length = u32::try_from(plain.len()).map_err(|_| SealError::TooLarge)?;
         let padded = (LENGTH_LEN + plain.len()).next_multiple_of(STEP);
-        let mut sealed = Vec::with_capacity(HEADER_LEN + NONCE_LEN + padded + TAG_LEN);
+        let mut sealed = Vec::with_capacity(sealed_len(plain.len()));
         sealed.extend_from_slice(&[VERSION, SUITE_XAES_256_GCM]);
         sealed.extend_from_slice(&self.id);
         let data = associated_data(&sealed, context);

@@ -22,7 +22,7 @@ fn the_demo_shows_connect_token_expiry_and_refreshed_token() {
 
 #[test]
 fn every_command_has_help_with_an_example_and_exit_codes() {
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 11] = [
         &["dev"],
         &["demo"],
         &["serve"],
@@ -32,6 +32,7 @@ fn every_command_has_help_with_an_example_and_exit_codes() {
         &["provider", "show"],
         &["provider", "check"],
         &["key", "generate"],
+        &["journal", "show"],
         &["healthcheck"],
     ];
     for command in commands {

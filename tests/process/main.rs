@@ -7,6 +7,7 @@ mod live;
 mod redis;
 #[path = "../support/redis.rs"]
 mod redis_server;
+mod journal;
 mod refusals;
 mod running;
 mod serve;

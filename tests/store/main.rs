@@ -9,6 +9,7 @@
 mod clock;
 mod cluster;
 mod epoch;
+mod journal;
 mod listing;
 mod model;
 mod proxy;

@@ -38,13 +38,9 @@ pub fn open(path: &Path, bytes: u64) -> Result<Blocks, JournalFileError> {
     if !path.try_exists().map_err(unusable)? {
         return renew(path, wanted, None).map_err(unusable);
     }
-    let file = private(OpenOptions::new().read(true).write(true)).open(path).map_err(unusable)?;
-    lock(&file, path)?;
-    file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(unusable)?;
-    let layout = layout(&file, path)?;
-    let whole = file.metadata().map_err(unusable)?.len() >= layout.size();
-    let blocks = Blocks::open(Box::new(file), layout).map_err(unusable)?;
-    if layout == wanted && whole {
+    let blocks = open_as_it_is(path)?;
+    let whole = path.metadata().map_err(unusable)?.len() >= blocks.layout().size();
+    if blocks.layout() == wanted && whole {
         return Ok(blocks);
     }
     let (pending, taken) = blocks.pending();
@@ -53,6 +49,16 @@ pub fn open(path: &Path, bytes: u64) -> Result<Blocks, JournalFileError> {
         return Err(JournalFileError::TooSmall { path: path.display().to_string(), pending, bytes });
     }
     renew(path, wanted, Some(&blocks)).map_err(unusable)
+}
+
+/// Opens a file that is there, for this user alone and this process alone.
+pub fn open_as_it_is(path: &Path) -> Result<Blocks, JournalFileError> {
+    let unusable = |cause| JournalFileError::Unusable(path.display().to_string(), cause);
+    let file = private(OpenOptions::new().read(true).write(true)).open(path).map_err(unusable)?;
+    lock(&file, path)?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(unusable)?;
+    let layout = layout(&file, path)?;
+    Blocks::open(Box::new(file), layout).map_err(unusable)
 }
 
 fn layout(file: &File, path: &Path) -> Result<Layout, JournalFileError> {

@@ -44,6 +44,12 @@ impl BlockJournal {
         Self::on(blocks).map_err(|cause| JournalFileError::Unusable(path.display().to_string(), cause))
     }
 
+    /// Opens a file that is there, whatever its size.
+    pub fn open_as_it_is(path: &Path) -> Result<Self, JournalFileError> {
+        let blocks = file::open_as_it_is(path)?;
+        Self::on(blocks).map_err(|cause| JournalFileError::Unusable(path.display().to_string(), cause))
+    }
+
     /// Beside a store that is in memory too.
     pub fn in_memory(bytes: u64) -> io::Result<Self> {
         let layout = Layout::within(bytes);
