@@ -19,6 +19,7 @@ pub mod cli;
 pub mod domain;
 pub mod oauth;
 pub mod ports;
+pub mod refresh;
 pub mod services;
 pub mod settings;
 pub mod store;

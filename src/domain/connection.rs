@@ -173,7 +173,7 @@ impl Tokens {
     }
 
     /// The same access and refresh token.
-    fn are(&self, other: &Tokens) -> bool {
+    pub fn are(&self, other: &Tokens) -> bool {
         let refresh = |tokens: &Tokens| tokens.refresh.as_ref().map(|token| token.expose_secret().to_owned());
         self.access.expose_secret() == other.access.expose_secret() && refresh(self) == refresh(other)
     }

@@ -4,13 +4,14 @@ use crate::Breach;
 use crate::source::Source;
 
 /// A layer and the layers it may use besides itself. What is not here may use anything: it composes.
-const LAYERS: [(&str, &[&str]); 7] = [
+const LAYERS: [(&str, &[&str]); 8] = [
     ("domain", &[]),
     ("oauth", &["domain"]),
+    ("refresh", &["domain"]),
     ("ports", &["domain"]),
     ("adapters", &["ports", "domain"]),
     ("store", &["ports", "domain"]),
-    ("services", &["store", "oauth", "ports", "domain"]),
+    ("services", &["store", "oauth", "refresh", "ports", "domain"]),
     ("web", &["services", "domain"]),
 ];
 

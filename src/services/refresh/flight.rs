@@ -180,7 +180,14 @@ async fn announce<'a>(
     };
     let until = now + SignedDuration::try_from(node.policy.call_deadline * LEASE_DEADLINES).unwrap_or_default();
     let lease = Lease { owner: node.node.clone(), until };
-    let flight = Flight { generation: set.generation, fence, lease: Some(lease), intent: Some(intent), backoff: before.clone() };
+    let flight = Flight {
+        generation: set.generation,
+        fence,
+        lease: Some(lease),
+        intent: Some(intent),
+        backoff: before.clone(),
+        ..Flight::default()
+    };
     let mut change = Change::new();
     change.require(&keys::connection(&order.tenant, &order.connection), found.version);
     change.store(&keys::flight(&order.tenant, &order.connection, &order.set), &flight, version, None)?;

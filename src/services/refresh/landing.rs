@@ -91,7 +91,7 @@ async fn reread(flight: &Announced<'_>) -> Result<Option<Current>, StoreError> {
 fn landed(flight: &Announced<'_>, record: Option<&Stored<Flight>>, generation: u64, backoff: Backoff) -> Option<Flight> {
     let current = &record?.value;
     let mine = current.intent.as_ref().is_some_and(|intent| intent.attempt == flight.attempt);
-    mine.then_some(Flight { generation, fence: current.fence, lease: None, intent: None, backoff })
+    mine.then_some(Flight { generation, fence: current.fence, lease: None, intent: None, backoff, ..Flight::default() })
 }
 
 fn put_flight(

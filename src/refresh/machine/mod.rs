@@ -1,0 +1,386 @@
+//! One flight: read, announce, check, send once, journal, judge, commit by generation. A sequential program
+//! written as a state machine, so that a model can fork it at any point.
+
+mod failure;
+mod landing;
+mod prepare;
+mod send;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::domain::connection::{Connection, TokenSet};
+use crate::domain::flight::{Flight, Intent};
+use crate::domain::tokens::{ProviderFailure, TokenAnswer};
+
+use super::effect::{Effect, FlightWrite, RecordWrite, Which, Write};
+use super::event::{Event, Found};
+use super::outcome::{Outcome, Setback, Why};
+use super::plan::{At, Plan, Receipt};
+
+/// See the module [`super`] for how it is driven.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    plan: Arc<Plan>,
+    phase: Phase,
+    /// What this flight's attempts are called: its seed and a number; of a replay the entry's name alone.
+    name: String,
+    /// How many attempts were named, and how many dice thrown.
+    named: u32,
+    thrown: u64,
+    replay: Option<Receipt>,
+    /// A flight that has not announced anything by then lands.
+    give_up: Duration,
+    records: Option<Records>,
+    /// The flight record with which the last request was sent, and which token that was.
+    announced: Option<Draft>,
+    /// What the provider made of the last request.
+    verdict: Option<Verdict>,
+    /// The provider's file says that the refusal of the current token needs no confirmation.
+    refused_finally: bool,
+    /// There is a journal entry; and whether it is kept for a later program.
+    journaled: bool,
+    kept: bool,
+    /// A commit's answer was lost: what is found in the store need not be durable.
+    uncertain: bool,
+    /// What a failure that is being recorded comes to.
+    setback: Option<Setback>,
+    told: bool,
+    pause: Duration,
+}
+
+/// What is awaited.
+#[derive(Debug, Clone)]
+enum Phase {
+    Fresh,
+    Reading(Goal),
+    Admitting(Box<Draft>),
+    Announcing(Sign, Box<Draft>, Box<Write>),
+    Checking(Sign),
+    Sending,
+    Journaling,
+    Judging,
+    Committing(Goal, Box<Write>),
+    Waiting(Goal),
+    Telling(Goal),
+    Revoking,
+    Settling(Goal),
+    Landed,
+}
+
+/// What to do when what is awaited has come.
+#[derive(Debug, Clone)]
+enum Goal {
+    /// Find out whether to send.
+    Prepare,
+    /// Announce this.
+    Admit(Box<Draft>),
+    /// The last check before sending.
+    Check(Sign),
+    /// Take the announcement back, then give this outcome; without one, prepare anew.
+    Release(Option<Outcome>),
+    /// Write down what was found, then give this outcome.
+    Note(Outcome),
+    /// Make the verdict durable.
+    Commit,
+    /// Give this outcome and land.
+    Tell(Outcome),
+    /// The journal's entry has served.
+    Settle,
+    Land,
+}
+
+/// When the announcement began, and in which epoch: what the lease is worth.
+#[derive(Debug, Clone, Copy)]
+struct Sign {
+    since: Duration,
+    epoch: u64,
+}
+
+/// What is to be announced: the flight record without lease and intent, and the token that is to be sent.
+#[derive(Debug, Clone)]
+struct Draft {
+    which: Which,
+    record: Flight,
+}
+
+#[derive(Debug, Clone)]
+enum Verdict {
+    Received {
+        answer: Box<TokenAnswer>,
+        started: Timestamp,
+    },
+    /// A request in doubt may be repeated until then.
+    Failed {
+        failure: ProviderFailure,
+        retry_until: Duration,
+    },
+}
+
+/// Both records as last read, or written, by this flight.
+#[derive(Debug, Clone)]
+struct Records {
+    found: Arc<Found>,
+}
+
+impl Machine {
+    pub fn fly(plan: Plan) -> Self {
+        let name = format!("{:032x}", plan.seed);
+        Self::new(plan, name, None)
+    }
+
+    pub fn replay(plan: Plan, receipt: Receipt) -> Self {
+        Self { journaled: true, ..Self::new(plan, receipt.attempt.clone(), Some(receipt)) }
+    }
+
+    fn new(plan: Plan, name: String, replay: Option<Receipt>) -> Self {
+        Self {
+            pause: plan.policy.commit_pause_min,
+            plan: Arc::new(plan),
+            phase: Phase::Fresh,
+            name,
+            named: 0,
+            thrown: 0,
+            replay,
+            give_up: Duration::ZERO,
+            records: None,
+            announced: None,
+            verdict: None,
+            refused_finally: false,
+            journaled: false,
+            kept: false,
+            uncertain: false,
+            setback: None,
+            told: false,
+        }
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The name of the attempt under way, which its journal entry must carry ([`Receipt::attempt`]).
+    pub fn attempt(&self) -> String {
+        if self.replay.is_some() { self.name.clone() } else { format!("{}-{}", self.name, self.named) }
+    }
+
+    /// What this machine does next, now that `event` has come. An event that does not answer the last effect is a
+    /// fault of the driver, and lands the flight.
+    pub fn step(&mut self, event: Event, at: At) -> Effect {
+        let phase = std::mem::replace(&mut self.phase, Phase::Landed);
+        match (phase, event) {
+            (Phase::Fresh, Event::Begin) => self.begin(&at),
+            (Phase::Reading(goal), Event::Found(found)) => self.found(goal, Records { found: Arc::from(found) }, &at),
+            (Phase::Reading(goal), Event::Absent) => self.absent(goal),
+            (Phase::Reading(goal), Event::StoreAway) => self.not_read(goal),
+            (Phase::Admitting(draft), Event::Gate(view)) => self.admitted(*draft, &view, &at),
+            (Phase::Announcing(sign, draft, write), event) => self.announced(sign, *draft, &write, &event, &at),
+            (Phase::Checking(sign), Event::Gate(view)) => self.checked(sign, &view, &at),
+            (Phase::Sending, event) => self.sent(&event, &at),
+            (Phase::Journaling, event) => self.written(&event),
+            (Phase::Judging, event) => self.judged(event, &at),
+            (Phase::Committing(goal, write), event) => self.committed(goal, &write, &event),
+            (Phase::Waiting(goal), Event::Woken) | (Phase::Telling(goal) | Phase::Settling(goal), Event::Done) => {
+                self.pursue(goal)
+            }
+            (Phase::Revoking, Event::Done) => self.pursue(Goal::Tell(Outcome::Gone)),
+            (phase, event) => {
+                debug_assert!(false, "{phase:?} does not await {event:?}");
+                Effect::Land
+            }
+        }
+    }
+
+    fn begin(&mut self, at: &At) -> Effect {
+        self.give_up = at.mono + self.plan.policy.call_deadline;
+        if self.replay.is_some() { self.judge() } else { self.read(Goal::Prepare) }
+    }
+
+    fn pursue(&mut self, goal: Goal) -> Effect {
+        match goal {
+            Goal::Prepare | Goal::Release(_) | Goal::Note(_) | Goal::Commit => self.read(goal),
+            Goal::Admit(draft) => self.admit(draft),
+            Goal::Check(sign) => self.check(sign),
+            Goal::Tell(outcome) => self.tell(outcome, Goal::Settle),
+            Goal::Settle if self.journaled && !self.kept => {
+                self.journaled = false;
+                self.phase = Phase::Settling(Goal::Land);
+                Effect::Settle
+            }
+            Goal::Settle | Goal::Land => {
+                debug_assert!(self.told, "nobody lands without a word");
+                self.phase = Phase::Landed;
+                Effect::Land
+            }
+        }
+    }
+
+    fn read(&mut self, goal: Goal) -> Effect {
+        self.records = None;
+        self.phase = Phase::Reading(goal);
+        Effect::Read
+    }
+
+    fn found(&mut self, goal: Goal, records: Records, at: &At) -> Effect {
+        match goal {
+            Goal::Release(outcome) => self.release(outcome, &records, at.now),
+            goal => {
+                self.records = Some(records);
+                if matches!(goal, Goal::Commit) { self.land(at) } else { self.prepare(at) }
+            }
+        }
+    }
+
+    /// There is no connection, and no tombstone of one.
+    fn absent(&mut self, goal: Goal) -> Effect {
+        self.records = None;
+        match goal {
+            // Somebody has been told already, when there was still one.
+            Goal::Release(Some(outcome)) => self.tell(outcome, Goal::Settle),
+            _ => self.tell(Outcome::Gone, Goal::Settle),
+        }
+    }
+
+    fn not_read(&mut self, goal: Goal) -> Effect {
+        let away = store_away();
+        match goal {
+            // Nothing was announced, so that nothing is left to be done.
+            Goal::Prepare if self.named == 0 => self.tell(away, Goal::Settle),
+            goal if !self.told => self.tell(away, goal),
+            goal => self.pause(goal),
+        }
+    }
+
+    fn tell(&mut self, outcome: Outcome, goal: Goal) -> Effect {
+        self.told = true;
+        self.phase = Phase::Telling(goal);
+        Effect::Tell(outcome)
+    }
+
+    fn wait(&mut self, span: Duration, goal: Goal) -> Effect {
+        self.phase = Phase::Waiting(goal);
+        Effect::Wait(span)
+    }
+
+    /// Between two tries of what must be done some day.
+    fn pause(&mut self, goal: Goal) -> Effect {
+        let span = self.pause;
+        self.pause = (span * 2).min(self.plan.policy.commit_pause_max);
+        self.wait(span, goal)
+    }
+
+    fn commit(&mut self, goal: Goal, write: Write) -> Effect {
+        self.phase = Phase::Committing(goal, Box::new(write.clone()));
+        Effect::Commit(write)
+    }
+
+    fn committed(&mut self, goal: Goal, write: &Write, event: &Event) -> Effect {
+        match (event, goal) {
+            (Event::Committed, goal) => {
+                self.pause = self.plan.policy.commit_pause_min;
+                self.wrote(write);
+                self.after_commit(goal)
+            }
+            (Event::Conflict, Goal::Note(_)) => self.read(Goal::Prepare),
+            (Event::Conflict, goal) => self.read(goal),
+            (_, goal) => self.not_committed(goal, write),
+        }
+    }
+
+    fn after_commit(&mut self, goal: Goal) -> Effect {
+        match goal {
+            Goal::Release(None) => self.read(Goal::Prepare),
+            Goal::Release(Some(_)) if self.told => self.pursue(Goal::Settle),
+            Goal::Release(Some(outcome)) | Goal::Note(outcome) => self.pursue(Goal::Tell(outcome)),
+            _ => {
+                let outcome = self.landed_outcome();
+                self.pursue(Goal::Tell(outcome))
+            }
+        }
+    }
+
+    fn not_committed(&mut self, goal: Goal, write: &Write) -> Effect {
+        self.uncertain = true;
+        match goal {
+            // Nothing hangs on it: the next flight finds the same.
+            Goal::Note(outcome) => self.tell(outcome, Goal::Settle),
+            goal if self.told => self.pause(goal),
+            goal => {
+                let outcome = self.outcome_meanwhile(write);
+                self.tell(outcome, goal)
+            }
+        }
+    }
+
+    /// The records now are what was written.
+    fn wrote(&mut self, write: &Write) {
+        let Some(records) = &mut self.records else { return };
+        let found = Arc::make_mut(&mut records.found);
+        if let RecordWrite::Put { version, after, .. } = &write.connection {
+            (found.connection, found.version) = (after.clone(), version + 1);
+        }
+        if let Some(FlightWrite { record, version }) = &write.flight {
+            found.flight = Some((record.clone(), version.map_or(1, |version| version + 1)));
+        }
+    }
+
+    fn die(&mut self) -> u64 {
+        self.thrown += 1;
+        // One round of splitmix64 over the seed's halves.
+        let [low, high] = [self.plan.seed as u64, (self.plan.seed >> 64) as u64];
+        let mut mixed = low ^ high.rotate_left(32) ^ self.thrown.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Whether this flight, by this or an earlier attempt, wrote the intent.
+    fn is_mine(&self, intent: &Intent) -> bool {
+        match self.replay {
+            Some(_) => intent.attempt == self.name,
+            None => intent.attempt.starts_with(&self.name),
+        }
+    }
+}
+
+impl Records {
+    fn connection(&self) -> &Arc<Connection> {
+        &self.found.connection
+    }
+
+    fn set(&self, plan: &Plan) -> Option<&TokenSet> {
+        self.found.connection.set(&plan.set)
+    }
+
+    fn flight(&self) -> Option<&Flight> {
+        self.found.flight.as_ref().map(|(flight, _)| flight)
+    }
+
+    fn flight_version(&self) -> Option<u64> {
+        self.found.flight.as_ref().map(|(_, version)| *version)
+    }
+
+    fn intent(&self) -> Option<&Intent> {
+        self.flight()?.intent.as_ref()
+    }
+
+    /// The connection still is of the consent that the flight is for.
+    fn is_ours(&self, plan: &Plan) -> bool {
+        !self.found.connection.is_gone() && self.found.connection.grant_id == plan.grant
+    }
+
+    fn refreshed(&self) -> Outcome {
+        Outcome::Refreshed { connection: self.found.connection.clone(), version: Some(self.found.version) }
+    }
+
+    /// The flight record in the place of the one that is there.
+    fn flight_write(&self, record: Flight) -> FlightWrite {
+        FlightWrite { record, version: self.flight_version() }
+    }
+}
+
+fn store_away() -> Outcome {
+    Outcome::failed(Why::Store, "store_unavailable", Duration::from_secs(1))
+}
