@@ -13,7 +13,9 @@ use crate::adapters::system::{SystemClock, SystemEntropy};
 use crate::domain::connection::Connection;
 use crate::ports::clock::Clock;
 use crate::ports::entropy::Entropy;
+use crate::ports::kv::Kv;
 use crate::ports::mail::Mail;
+use crate::ports::node_memory::{Forgetful, NodeMemory};
 use crate::ports::outbound::Outbound;
 use crate::services::accounts::{AccountSettings, Accounts, Signup};
 use crate::services::api_keys::{self, ApiKeys};
@@ -23,16 +25,21 @@ use crate::services::connect::{Connect, ConnectPolicy};
 use crate::services::connections::Connections;
 use crate::services::defined::{Defined, Definitions};
 use crate::services::integrations::Integrations;
+use crate::services::nodes::{EnterError, NodePolicy, Nodes};
 use crate::services::refresh::{RefreshPolicy, Refresher};
 use crate::services::sandbox::Sandbox;
+use crate::services::standing::Standing;
 use crate::services::vault::Vault;
 use crate::services::{Core, Services};
-use crate::settings::{self, Cache, Mode, Settings};
-use crate::store::{SealedJournal, Store};
+use crate::settings::{self, Cache, Mode, Place as StorePlace, Settings};
+use crate::store::{Keyring, OpenError, SealedJournal, Store, StoreError};
 
 use super::folder::NodeFolder;
+use super::memory::{self, FolderMemory};
 use super::{BuildError, Parts, stores};
 
+/// How many of its last beats a Redis may lose in a failover: at the default period, those of a minute.
+const FAILOVER_BEATS: u64 = 12;
 /// What provider files call the sandbox's origin.
 const SANDBOX_ORIGIN: &str = "sandbox_origin";
 
@@ -65,15 +72,21 @@ impl World {
         let catalogue = Arc::new(catalogue(&settings, parts.deployment, place.sandbox)?);
         let node = settings.node.id.clone().map_or_else(|| place.folder.node_id(self.entropy.as_ref()), Ok)?;
         let journal = parts.journal.map_or_else(|| stores::open_journal(&settings, place.folder.path()), Ok)?;
+        let lasting = parts.kv.is_some() || !matches!(settings.store.place, StorePlace::Memory);
+        let memory: Arc<dyn NodeMemory> =
+            if lasting { Arc::new(FolderMemory::of(place.folder.path())) } else { Arc::new(Forgetful) };
         let kv = match parts.kv {
             Some(kv) => kv,
             None => stores::open(&settings.store, &self.clock).await?,
         };
-        let store = Arc::new(Store::open(kv, self.entropy.clone(), settings.keys).await?);
+        let store = self.store(kv, settings.keys, (memory.as_ref(), place.folder), parts.restored).await?;
         let journal = Arc::new(store.journal(journal).await?);
-        let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
-        let core = Core { store, clock, entropy, public_url: place.public_url.into() };
-        let shared = Shared::new(core, journal, &settings.cache, outbound, node);
+        let (clock, entropy, standing) = (self.clock.clone(), self.entropy.clone(), Arc::new(Standing::unknown()));
+        let core = Core { store, clock, entropy, public_url: place.public_url.into(), standing };
+        let tolerance = if matches!(settings.store.place, StorePlace::Redis(_)) { FAILOVER_BEATS } else { 0 };
+        let policy = NodePolicy { beat: settings.node.beat, tolerance };
+        let nodes = Nodes::new(core.clone(), memory, policy, node).map_err(StoreError::from).map_err(OpenError::from)?;
+        let shared = Shared::new(core, journal, &settings.cache, outbound, Arc::new(nodes));
         let rules = Rules {
             signup: settings.accounts.signup,
             connect: settings.connect,
@@ -81,6 +94,25 @@ impl World {
             definitions: settings.providers.custom,
         };
         Ok(shared.services(rules, catalogue, mail))
+    }
+
+    /// Opens the store; founds it only where this node has never seen one.
+    async fn store(
+        &self,
+        kv: Arc<dyn Kv>,
+        keys: Keyring,
+        (memory, folder): (&dyn NodeMemory, &NodeFolder),
+        restored: bool,
+    ) -> Result<Arc<Store>, BuildError> {
+        let known = memory.recall().await.map_err(EnterError::Memory)?.filter(|_| !restored);
+        if known.is_some() && !Store::is_founded(kv.as_ref()).await.map_err(OpenError::from)? {
+            return Err(BuildError::Emptied(folder.file(memory::FILE).display().to_string()));
+        }
+        let store = Store::open(kv, self.entropy.clone(), keys).await?;
+        if known.is_some_and(|known| known.instance != store.instance()) {
+            return Err(BuildError::OtherDeployment);
+        }
+        Ok(Arc::new(store))
     }
 
     pub(super) fn sandbox(&self, settings: &Settings, folder: &NodeFolder, issuer: String) -> Result<Arc<Sandbox>, BuildError> {
@@ -116,14 +148,14 @@ struct Shared {
     known: Arc<Cached<Connection>>,
     outbound: Arc<dyn Outbound>,
     runtime: Handle,
-    node: String,
+    nodes: Arc<Nodes>,
 }
 
 impl Shared {
-    fn new(core: Core, journal: Arc<SealedJournal>, cache: &Cache, outbound: Arc<dyn Outbound>, node: String) -> Self {
+    fn new(core: Core, journal: Arc<SealedJournal>, cache: &Cache, outbound: Arc<dyn Outbound>, nodes: Arc<Nodes>) -> Self {
         let trust = Trust { trust: cache.trust, cut_off: cache.cut_off, entries: cache.bytes / cached::USUAL_SIZE };
         let known = Arc::new(Cached::new(core.clone(), trust));
-        Self { core, journal, trust, known, outbound, runtime: Handle::current(), node }
+        Self { core, journal, trust, known, outbound, runtime: Handle::current(), nodes }
     }
 
     fn services(self, rules: Rules, catalogue: Arc<Catalogue>, mail: Arc<dyn Mail>) -> Services {
@@ -146,6 +178,7 @@ impl Shared {
             connections,
             refresher,
             journal: self.journal,
+            nodes: self.nodes,
             stopping: AtomicBool::new(false),
             core: self.core,
         }
@@ -168,7 +201,7 @@ impl Shared {
 
     fn connections(&self, integrations: Arc<Integrations>) -> Connections {
         let (core, known, outbound) = (self.core.clone(), self.known.clone(), self.outbound.clone());
-        Connections::new(core, integrations, known, outbound, self.runtime.clone(), self.node.clone())
+        Connections::new(core, integrations, known, outbound, self.runtime.clone(), self.nodes.id().to_owned())
     }
 
     fn connect(&self, rules: &Rules, integrations: Arc<Integrations>, connections: Connections) -> Connect {
@@ -178,7 +211,7 @@ impl Shared {
             redirect: rules.connect.redirect,
             call_deadline: rules.refresh.call_deadline,
             keep_trying: rules.connect.keep_trying,
-            node: self.node.clone(),
+            node: self.nodes.id().to_owned(),
         };
         let aside = (policy, self.runtime.clone());
         Connect::new(self.core.clone(), integrations, connections, self.outbound.clone(), aside)
@@ -186,7 +219,7 @@ impl Shared {
 
     fn refresher(&self, policy: RefreshPolicy) -> Arc<Refresher> {
         let (core, known, outbound) = (self.core.clone(), self.known.clone(), self.outbound.clone());
-        Arc::new(Refresher::new(core, known, outbound, policy, self.node.clone(), self.runtime.clone()))
+        Arc::new(Refresher::new(core, known, outbound, policy, self.nodes.id().to_owned(), self.runtime.clone()))
     }
 }
 

@@ -58,18 +58,23 @@ impl NodeFolder {
 
     /// Writes a file of mode 0600 whole, or leaves what was there.
     pub fn write_private(&self, name: &str, content: &str) -> io::Result<()> {
-        let beside = self.file(&format!("{name}.new"));
-        if let Err(cause) = std::fs::remove_file(&beside)
-            && cause.kind() != io::ErrorKind::NotFound
-        {
-            return Err(cause);
-        }
-        let mut file = private(OpenOptions::new().create_new(true)).open(&beside)?;
-        file.write_all(content.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&beside, self.file(name))?;
-        File::open(&self.path)?.sync_all()
+        write_private(&self.path, name, content)
     }
+}
+
+/// See [`NodeFolder::write_private`].
+pub(super) fn write_private(folder: &Path, name: &str, content: &str) -> io::Result<()> {
+    let beside = folder.join(format!("{name}.new"));
+    if let Err(cause) = std::fs::remove_file(&beside)
+        && cause.kind() != io::ErrorKind::NotFound
+    {
+        return Err(cause);
+    }
+    let mut file = private(OpenOptions::new().create_new(true)).open(&beside)?;
+    file.write_all(content.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&beside, folder.join(name))?;
+    File::open(folder)?.sync_all()
 }
 
 fn private(options: &mut OpenOptions) -> &mut OpenOptions {

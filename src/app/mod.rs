@@ -5,6 +5,7 @@ pub mod admin;
 mod compose;
 pub mod folder;
 mod http;
+mod memory;
 pub mod process;
 mod stores;
 
@@ -29,6 +30,7 @@ use crate::ports::mail::Mail;
 use crate::ports::outbound::Outbound;
 use crate::services::Services;
 use crate::services::catalogue::CatalogueError;
+use crate::services::nodes::EnterError;
 use crate::services::sandbox::Sandbox;
 use crate::settings::{self, Mode, Settings};
 use crate::store::{JournalOpenError, OpenError};
@@ -54,6 +56,8 @@ pub struct Parts {
     pub mail: Option<Arc<dyn Mail>>,
     /// What provider files ask of the deployment, besides the sandbox's origin.
     pub deployment: BTreeMap<String, String>,
+    /// The operator knows that the store was restored, whether or not it shows.
+    pub restored: bool,
 }
 
 /// Why the server did not start.
@@ -77,6 +81,18 @@ pub enum BuildError {
     Mail(#[from] MailSettingError),
     #[error("the provider files cannot be used:\n{0}")]
     Catalogue(#[from] CatalogueError),
+    #[error(
+        "the store is empty, but this node has worked with it: it was emptied, or `store.url` leads elsewhere. \
+         Put it back (docs/operating.md); or, to begin anew, remove {0}"
+    )]
+    Emptied(String),
+    #[error(
+        "the store is of another deployment than the one this node works for: is `store.url` right? If it is, give the \
+         node another `node.data` folder; if the store was exchanged on purpose, start with `claviger serve --restored`"
+    )]
+    OtherDeployment,
+    #[error(transparent)]
+    Enter(#[from] EnterError),
     #[error("the server cannot start: {0}")]
     Io(#[from] io::Error),
 }
@@ -110,7 +126,9 @@ impl Application {
         let sandbox = sandbox(&world, &settings, &folder, address)?;
         let origin = sandbox.as_ref().map(|(_, sandbox)| sandbox.issuer().to_owned());
         let place = compose::Place { public_url, sandbox: origin, folder: &folder };
+        let restored = parts.restored;
         let services = world.services(settings, parts, place).await?;
+        services.nodes.enter(restored).await?;
         let trusted_proxies = server.trusted_proxies.clone();
         let state = web::Data::new(State { services, trusted_proxies, hosts });
         Ok(Self { settings: server, listener, ops, ops_address, sandbox, address, state, folder })
@@ -151,6 +169,7 @@ impl Application {
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
         tokio::select! {
             () = stop => {}
+            () = state.services.nodes.run() => {}
             () = admin::serve(admin, &state.services) => return Err(io::Error::other("the admin socket broke down")),
             ended = public.failed() => return ended.and(Err(io::Error::other("the server ended by itself"))),
         }
@@ -159,6 +178,7 @@ impl Application {
         public.stop().await?;
         state.services.drain().await;
         state.services.accounts.finish().await;
+        state.services.nodes.leave().await;
         for running in [ops, sandbox].into_iter().flatten() {
             running.stop().await?;
         }

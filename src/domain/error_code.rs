@@ -51,6 +51,7 @@ error_codes! {
     IntegrationBroken = "integration_broken", "The provider refuses your client";
     ProviderUnavailable = "provider_unavailable", "The provider does not answer as it should";
     StoreUnavailable = "store_unavailable", "The store cannot be reached";
+    RestoreMode = "restore_mode", "Refreshes are held back until the operator resumes";
     ShuttingDown = "shutting_down", "The server is stopping";
     Internal = "internal", "Something went wrong on our side";
 }

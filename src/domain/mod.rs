@@ -12,6 +12,7 @@ pub mod flight;
 pub mod ids;
 pub mod integration;
 pub mod link;
+pub mod node;
 pub mod page;
 pub mod provider;
 pub mod refusal;

@@ -6,4 +6,5 @@ pub mod entropy;
 pub mod journal;
 pub mod kv;
 pub mod mail;
+pub mod node_memory;
 pub mod outbound;

@@ -9,8 +9,10 @@ pub mod connect;
 pub mod connections;
 pub mod defined;
 pub mod integrations;
+pub mod nodes;
 pub mod refresh;
 pub mod sandbox;
+pub mod standing;
 pub mod vault;
 
 use std::sync::Arc;
@@ -25,6 +27,8 @@ use crate::ports::clock::Clock;
 use crate::ports::entropy::{Entropy, random};
 use crate::store::{Change, SealedJournal, Store, StoreError, keys};
 
+use standing::{Hold, Mode};
+
 /// What nearly every use case needs.
 #[derive(Clone)]
 pub struct Core {
@@ -34,6 +38,8 @@ pub struct Core {
     /// Where people and providers reach this server, without a slash at the end. Every URL that is
     /// handed out is built from it, never from a request.
     pub public_url: Arc<str>,
+    /// Whether this node may send refresh tokens: ask it before each send.
+    pub standing: Arc<standing::Standing>,
 }
 
 /// How long a connection's history is kept.
@@ -82,6 +88,7 @@ pub struct Services {
     pub connections: connections::Connections,
     pub refresher: Arc<refresh::Refresher>,
     pub journal: Arc<SealedJournal>,
+    pub nodes: Arc<nodes::Nodes>,
     /// Set when the server begins to stop.
     pub stopping: AtomicBool,
 }
@@ -108,15 +115,21 @@ impl Services {
         random::<8>(self.core.entropy.as_ref()).map(hex::encode).unwrap_or_else(|_| "none".to_owned())
     }
 
-    /// What the operator should know though the server works: what the store can lose.
+    /// What the operator should know of a server that works: what is held back, what its store can lose.
     pub fn notes(&self) -> Vec<String> {
-        self.core.store.notes()
+        let held = self.core.standing.held();
+        let of_provider = |(provider, code)| format!("{provider}: {}", Hold::Provider { code }.advice());
+        let standing = self.core.standing.hold_all().map(|hold| hold.advice());
+        standing.into_iter().chain(held.into_iter().map(of_provider)).chain(self.core.store.notes()).collect()
     }
 
     /// What keeps the server from its work, if anything.
     pub async fn readiness(&self) -> Result<(), &'static str> {
         if self.stopping.load(Ordering::Relaxed) {
             return Err("the server is stopping");
+        }
+        if self.core.standing.mode() == Mode::Twin {
+            return Err("another process works under this node's name; the log says what to do");
         }
         self.core.store.ping().await.map_err(|error| {
             tracing::warn!(%error, "not ready");

@@ -229,6 +229,13 @@ impl Vault {
                 let detail = "The store cannot be reached, so that no token can be refreshed safely; try again shortly.";
                 Refusal::new(ErrorCode::StoreUnavailable, detail).with_retry_after(setback.retry_after)
             }
+            Why::Held => {
+                let detail = format!(
+                    "The token has expired, and this server holds back refreshes ({}): its store was restored, and the next token may be in use elsewhere. Its operator ends that with `claviger resume`; the connection is kept.",
+                    setback.code
+                );
+                Refusal::new(ErrorCode::RestoreMode, detail).with_retry_after(setback.retry_after)
+            }
             Why::Stopping => {
                 let detail = "This server is stopping; another, or the same in a moment, will answer.";
                 Refusal::new(ErrorCode::ShuttingDown, detail).with_retry_after(setback.retry_after)

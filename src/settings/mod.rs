@@ -78,6 +78,8 @@ pub struct Server {
 pub struct Node {
     pub data: PathBuf,
     pub id: Option<String>,
+    /// From one beat to the next.
+    pub beat: Duration,
 }
 
 #[derive(Debug)]

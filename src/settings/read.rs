@@ -16,8 +16,8 @@ use crate::store::{Keyring, MasterKey};
 use super::reader::Reader;
 use super::source::Values;
 use super::{
-    Accounts, Cache, Connect, Journal, LogFormat, Mail, Mode, Node, Place, Problem, Problems, Providers, Sandbox, Server, Settings,
-    StoreSettings, Telemetry,
+    Accounts, Cache, Connect, Journal, LogFormat, Mail, Mode, Node, Place, Problem, Problems, Providers, Sandbox, Server,
+    Settings, StoreSettings, Telemetry,
 };
 
 const ADDRESS: &str = "an address and a port, such as 127.0.0.1:8080 or [::]:8080";
@@ -88,11 +88,12 @@ fn node(reader: &mut Reader<'_>) -> Option<Node> {
     if !id.as_ref().is_none_or(fits) {
         reader.problem("node.id", "must have at most 64 letters, digits, `-`, `_` and `.`, such as node-1");
     }
+    let beat = reader.span("node.beat", SECOND / 10..=MINUTE);
     let Some(data) = reader.text("node.data") else {
         reader.problem("node.data", "is not set; give a folder, such as /var/lib/claviger");
         return None;
     };
-    Some(Node { data: data.into(), id })
+    Some(Node { data: data.into(), id, beat })
 }
 
 fn server(reader: &mut Reader<'_>, mode: Mode) -> Option<Server> {

@@ -17,6 +17,8 @@
 //! | | `open-link/CONNECTION` | `ReusableLink`: an unused link, for error answers | system |
 //! | | `verify/HASH`, `reset/HASH` | `OneTimeCode`, by address | system |
 //! | `s.00` | `deployment`, `system-key` | what the store was founded with | plain; master key |
+//! | `nodes` | `node/ID` | `NodeRecord`, a node's beat | plain |
+//! | | `restoration` | `Restoration`: the last time the store was found to be another | plain |
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +30,7 @@ use crate::domain::flight::Flight;
 use crate::domain::ids::TenantId;
 use crate::domain::integration::Integration;
 use crate::domain::link::{HeldAuthorization, Link, PendingAuthorization};
+use crate::domain::node::{NodeRecord, Restoration};
 use crate::domain::secret::{SecretString, sealed_text};
 use crate::domain::tenant::Tenant;
 
@@ -83,6 +86,8 @@ records! {
     PendingAuthorization = "state";
     HeldAuthorization = "ticket";
     OneTimeCode = "one_time_code";
+    NodeRecord = "node";
+    Restoration = "restoration";
 }
 
 pub mod keys {
@@ -98,6 +103,7 @@ pub mod keys {
     use crate::domain::ids::{ConnectionId, EndUserId, IntegrationId, ProviderId, TenantId, TokenSetName, digest_of};
     use crate::domain::integration::Integration;
     use crate::domain::link::{HeldAuthorization, Link, PendingAuthorization};
+    use crate::domain::node::{NodeRecord, Restoration};
     use crate::domain::tenant::Tenant;
     use crate::ports::kv::{Key, Partition};
     use crate::store::record::{Protection, RecordKey, RecordRange};
@@ -228,6 +234,20 @@ pub mod keys {
         looked_up("reset", email_hash)
     }
 
+    pub fn node(id: &str) -> RecordKey<NodeRecord> {
+        record(Key { partition: nodes_partition(), name: format!("node/{id}").into_bytes() }, Protection::Plain)
+    }
+
+    /// There are few nodes, and each looks at all of them with every beat: they stand together.
+    pub fn nodes() -> RecordRange<NodeRecord> {
+        let prefix = b"node/".to_vec();
+        RecordRange { partition: nodes_partition(), prefix, protection: Protection::Plain, record: PhantomData }
+    }
+
+    pub fn restoration() -> RecordKey<Restoration> {
+        record(Key { partition: nodes_partition(), name: b"restoration".to_vec() }, Protection::Plain)
+    }
+
     fn of_tenant<R>(tenant: &TenantId, name: String) -> RecordKey<R> {
         let key = Key { partition: tenant_partition(tenant), name: name.into_bytes() };
         record(key, Protection::Tenant(tenant.clone()))
@@ -268,6 +288,10 @@ pub mod keys {
 
     pub(in crate::store) fn connection_partition(partition: u8) -> Partition {
         Partition::of("c.", &format!("{partition:02x}"))
+    }
+
+    fn nodes_partition() -> Partition {
+        Partition::of("nodes", "")
     }
 
     fn lookup_partition(partition: u8) -> Partition {

@@ -65,6 +65,22 @@ impl Store {
         })
     }
 
+    /// Whether the store was founded; an empty one is founded by [`Store::open`].
+    pub async fn is_founded(kv: &dyn Kv) -> Result<bool, StoreError> {
+        Ok(kv.get(&keys::deployment()).await?.is_some())
+    }
+
+    /// What the store was founded as, in hex.
+    pub fn instance(&self) -> String {
+        hex::encode(self.deployment)
+    }
+
+    /// Whether the store is still the deployment that was opened; `None` when it is empty or was emptied.
+    pub async fn is_same_instance(&self) -> Result<Option<bool>, StoreError> {
+        let found = self.kv.get(&keys::deployment()).await?;
+        Ok(found.map(|found| found.value.as_ref() == self.deployment.as_slice()))
+    }
+
     pub async fn ping(&self) -> Result<(), StoreError> {
         Ok(self.kv.ping().await?)
     }

@@ -54,7 +54,9 @@ pub fn status_of(code: ErrorCode) -> StatusCode {
         ErrorCode::IntegrationBroken => StatusCode::FAILED_DEPENDENCY,
         ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::ExchangeFailed => StatusCode::BAD_GATEWAY,
-        ErrorCode::ProviderUnavailable | ErrorCode::StoreUnavailable | ErrorCode::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::ProviderUnavailable | ErrorCode::StoreUnavailable | ErrorCode::RestoreMode | ErrorCode::ShuttingDown => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

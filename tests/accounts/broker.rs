@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use claviger::domain::call::{HttpAnswer, HttpCall};
-
+use claviger::ports::node_memory::Forgetful;
 use claviger::ports::outbound::{CallError, Outbound};
 use claviger::services::accounts::Accounts;
 use claviger::services::api_keys::ApiKeys;
@@ -17,6 +17,7 @@ use claviger::services::connect::{Connect, ConnectPolicy};
 use claviger::services::connections::Connections;
 use claviger::services::defined::{Defined, Definitions};
 use claviger::services::integrations::{Integrations, RedirectStyle};
+use claviger::services::nodes::{NodePolicy, Nodes};
 use claviger::services::refresh::{RefreshPolicy, Refresher};
 use claviger::services::vault::Vault;
 use claviger::services::{Core, Services};
@@ -52,6 +53,8 @@ pub fn services(core: &Core, accounts: Accounts, api_keys: ApiKeys) -> Services 
     };
     let aside = (policy, runtime.clone());
     let connect = Connect::new(core.clone(), integrations.clone(), connections.clone(), outbound.clone(), aside);
+    let beat = NodePolicy { beat: Duration::from_secs(5), tolerance: 0 };
+    let nodes = Arc::new(Nodes::new(core.clone(), Arc::new(Forgetful), beat, node.clone()).unwrap());
     let refresher = Arc::new(Refresher::new(core.clone(), known.clone(), outbound, refresh, node, runtime));
     let vault = Vault::new(core.clone(), integrations.clone(), known, refresher.clone(), connect.clone());
     let stopping = std::sync::atomic::AtomicBool::new(false);
@@ -67,5 +70,6 @@ pub fn services(core: &Core, accounts: Accounts, api_keys: ApiKeys) -> Services 
         vault,
         connections,
         refresher,
+        nodes,
     }
 }

@@ -18,6 +18,7 @@ use claviger::ports::mail::{Mail, MailError, MailMessage};
 use claviger::services::Core;
 use claviger::services::accounts::{AccountSettings, Accounts, Signup};
 use claviger::services::api_keys::{ApiKeys, Trust};
+use claviger::services::standing::Standing;
 use claviger::store::{Keyring, MasterKey, Store};
 use claviger::web::State;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
@@ -224,7 +225,13 @@ impl World {
         log();
         let keyring = Keyring::new(MasterKey::parse(&master).unwrap(), Vec::new());
         let store = Arc::new(Store::open(kv.clone(), Arc::new(Random), keyring).await.unwrap());
-        let core = Core { store, clock: clock.clone(), entropy: Arc::new(Random), public_url: PUBLIC_URL.into() };
+        let core = Core {
+            store,
+            clock: clock.clone(),
+            entropy: Arc::new(Random),
+            public_url: PUBLIC_URL.into(),
+            standing: Arc::new(Standing::normal()),
+        };
         let mail = Arc::new(Postbox::default());
         let Setup { signup, proxied, proofs, hashes_at_once } = setup;
         let settings = AccountSettings { signup, trust: TRUST, proofs, hashes_at_once };

@@ -8,6 +8,8 @@ mod fake_provider;
 mod oidc;
 #[path = "../support/redis.rs"]
 mod redis;
+#[path = "../support/swapped_kv.rs"]
+mod swapped_kv;
 #[path = "../support/switched_kv.rs"]
 mod switched_kv;
 
@@ -23,6 +25,7 @@ mod misbehaviour;
 mod nodes;
 mod oauthhandler;
 mod races;
+mod restore;
 mod tokens;
 mod unruly_kv;
 mod world;

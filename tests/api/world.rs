@@ -27,6 +27,8 @@ use url::Url;
 
 use crate::clock::TestClock;
 
+/// What a server does by itself, and sleeps between: it beats.
+const BACKGROUND: usize = 1;
 pub const PASSWORD: &str = "a long enough password";
 
 /// How a test's server differs from the usual one.
@@ -40,6 +42,8 @@ pub struct Setup {
     /// Provider files: id and text.
     pub providers: Vec<(&'static str, String)>,
     pub settings: Vec<(&'static str, String)>,
+    /// As `serve --restored`.
+    pub restored: bool,
 }
 
 pub struct TestApp {
@@ -103,7 +107,13 @@ impl TestApp {
         let outbox = Arc::new(Outbox::default());
         let settings = settings(&setup, folder.path());
         let node = NodeFolder::claim(&folder.path().join("node")).expect("the folder is free");
-        let parts = Parts { clock: Some(clock.clone()), kv: setup.kv, mail: Some(outbox.clone()), ..Parts::default() };
+        let parts = Parts {
+            clock: Some(clock.clone()),
+            kv: setup.kv,
+            mail: Some(outbox.clone()),
+            restored: setup.restored,
+            ..Parts::default()
+        };
         let app = Application::build(settings, node, parts).await.expect("the server starts");
         let url = format!("http://{}", app.address());
         let ops = app.ops_address().map(|address| format!("http://{address}"));
@@ -111,14 +121,20 @@ impl TestApp {
         let done = tokio::spawn(app.run_until_stopped(async {
             stopped.await.ok();
         }));
+        clock.background_begins(BACKGROUND).await;
         Self { url, ops, clock, outbox, folder, stop: Some(stop), done: Some(done) }
     }
 
     /// Stops, and starts anew on what it left.
-    pub async fn restart(mut self, setup: Setup) -> Self {
+    pub async fn restart(self, setup: Setup) -> Self {
+        self.stopped().await.started_again(setup).await
+    }
+
+    /// Stops as SIGTERM does; what it left can be looked at.
+    pub async fn stopped(mut self) -> Left {
         self.end().await;
         let folder = std::mem::replace(&mut self.folder, TempDir::new().expect("a folder"));
-        Self::started(setup, folder, self.clock.clone()).await
+        Left { folder, clock: self.clock.clone() }
     }
 
     /// Stops as SIGTERM does, and returns when everything has ended.
@@ -128,6 +144,7 @@ impl TestApp {
 
     async fn end(&mut self) {
         self.stop.take().map(|stop| stop.send(()));
+        self.clock.background_ends(BACKGROUND);
         self.done.take().expect("it ran").await.expect("no panic").expect("a clean stop");
     }
 
@@ -143,6 +160,18 @@ impl TestApp {
         let (status, made) = plain.post_form("/create-api-key", &fields).await;
         assert_eq!(status, 201, "{made}");
         Tenant { key: text(&made["key"]), ..plain }
+    }
+}
+
+/// What a server left when it ended.
+pub struct Left {
+    folder: TempDir,
+    clock: Arc<TestClock>,
+}
+
+impl Left {
+    pub async fn started_again(self, setup: Setup) -> TestApp {
+        TestApp::started(setup, self.folder, self.clock).await
     }
 }
 

@@ -14,6 +14,7 @@ use claviger::domain::ids::{ConnectionId, TenantId};
 use claviger::domain::integration::Confirm;
 use claviger::domain::scope::Scopes;
 use claviger::domain::tenant::{Email, Tenant};
+use claviger::ports::node_memory::Forgetful;
 use claviger::services::accounts::{AccountSettings, Accounts, Signup};
 use claviger::services::api_keys::{self, ApiKeys, NewApiKey};
 use claviger::services::cached::{Cached, Trust};
@@ -22,7 +23,9 @@ use claviger::services::connect::{Connect, ConnectPolicy};
 use claviger::services::connections::{Connections, Filter};
 use claviger::services::defined::{Defined, Definitions};
 use claviger::services::integrations::{EnableProvider, Integrations, RedirectStyle};
+use claviger::services::nodes::{NodePolicy, Nodes};
 use claviger::services::refresh::{RefreshPolicy, Refresher};
+use claviger::services::standing::Standing;
 use claviger::services::vault::Vault;
 use claviger::services::{Core, Services};
 use claviger::store::{Change, Keyring, MasterKey, Store, keys};
@@ -99,8 +102,13 @@ impl World {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let public_url = if setting.https { "https://claviger.example".to_owned() } else { base.clone() };
-        let core =
-            Core { store: store.clone(), clock: clock.clone(), entropy: Arc::new(SystemEntropy), public_url: public_url.into() };
+        let core = Core {
+            store: store.clone(),
+            clock: clock.clone(),
+            entropy: Arc::new(SystemEntropy),
+            public_url: public_url.into(),
+            standing: Arc::new(Standing::normal()),
+        };
         let provider = Arc::new(FakeProvider::default());
         let folder = tempfile::tempdir().unwrap();
         let services = services(&core, &provider, folder.path(), setting.redirect);
@@ -194,6 +202,8 @@ fn services(core: &Core, provider: &Arc<FakeProvider>, folder: &std::path::Path,
     };
     let connect =
         Connect::new(core.clone(), integrations.clone(), connections.clone(), provider.clone(), (policy, runtime.clone()));
+    let beat = Duration::from_secs(5);
+    let nodes = Nodes::new(core.clone(), Arc::new(Forgetful), NodePolicy { beat, tolerance: 0 }, node.clone()).unwrap();
     let refresher =
         Arc::new(Refresher::new(core.clone(), cache.clone(), provider.clone(), RefreshPolicy::default(), node, runtime.clone()));
     Services {
@@ -208,6 +218,7 @@ fn services(core: &Core, provider: &Arc<FakeProvider>, folder: &std::path::Path,
         connect,
         connections,
         refresher,
+        nodes: Arc::new(nodes),
     }
 }
 

@@ -3,11 +3,11 @@
 
 mod commands;
 mod dev;
+mod journal;
 mod live;
 mod redis;
 #[path = "../support/redis.rs"]
 mod redis_server;
-mod journal;
 mod refusals;
 mod running;
 mod serve;

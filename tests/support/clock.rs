@@ -1,5 +1,6 @@
 //! A clock that stands still until a test moves it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use tokio::sync::watch;
 pub struct TestClock {
     wall: Mutex<Timestamp>,
     monotonic: watch::Sender<Duration>,
+    /// Sleepers that are always there: what a server does by itself.
+    background: AtomicUsize,
 }
 
 #[allow(dead_code, reason = "shared by test binaries; each uses a part")]
@@ -18,7 +21,7 @@ impl TestClock {
     /// Starts at 2026-01-01T00:00:00Z.
     pub fn new() -> Arc<Self> {
         let start = Timestamp::from_second(1_767_225_600).expect("a moment within jiff's range");
-        Arc::new(Self { wall: Mutex::new(start), monotonic: watch::Sender::new(Duration::ZERO) })
+        Arc::new(Self { wall: Mutex::new(start), monotonic: watch::Sender::new(Duration::ZERO), background: AtomicUsize::new(0) })
     }
 
     /// Moves both clocks on, and wakes the sleepers whose time has come.
@@ -28,9 +31,22 @@ impl TestClock {
         self.monotonic.send_modify(|now| *now += by);
     }
 
-    /// How many sleep at the moment.
+    /// How many sleep at the moment, besides those that always do.
     pub fn sleepers(&self) -> usize {
-        self.monotonic.receiver_count()
+        self.monotonic.receiver_count().saturating_sub(self.background.load(Ordering::SeqCst))
+    }
+
+    /// A server has started that does so many things by itself; returns once all of them sleep.
+    pub async fn background_begins(&self, tasks: usize) {
+        let before = self.background.load(Ordering::SeqCst);
+        while self.monotonic.receiver_count() < before + tasks {
+            tokio::task::yield_now().await;
+        }
+        self.background.fetch_add(tasks, Ordering::SeqCst);
+    }
+
+    pub fn background_ends(&self, tasks: usize) {
+        self.background.fetch_sub(tasks, Ordering::SeqCst);
     }
 
     /// Sets the wall clock alone, as an administrator or NTP does.

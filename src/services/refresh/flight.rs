@@ -108,6 +108,9 @@ async fn prepare<'a>(node: &'a Refresher, order: &'a Order) -> Result<Announced<
 
 /// Whether there is anything to send, and whether it is this node's turn.
 fn judge(node: &Refresher, order: &Order, found: &Found<Connection>, flight: Option<&Flight>) -> Result<(), Held> {
+    if let Some(hold) = node.core.standing.hold(&found.record.provider, &order.connection) {
+        return Err(Held::Ended(Outcome::held(&hold)));
+    }
     let now = node.core.clock.now();
     let ended = |why, code: &str, wait| Held::Ended(Outcome::failed(why, code, wait));
     let set = found.record.set(&order.set).ok_or(Held::Ended(Outcome::Gone))?;

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use crate::domain::connection::Connection;
 use crate::services::cached::Found;
+use crate::services::standing::Hold;
 
 /// After a setback a node does not even look again for this long.
 const REST_MAX: Duration = Duration::from_secs(2);
+/// An operator takes his time.
+const HELD_RETRY: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
 pub enum Outcome {
@@ -34,6 +37,8 @@ pub enum Why {
     /// The provider does not answer as it should.
     Provider,
     Store,
+    /// This node must not send: see `services/standing`.
+    Held,
     /// This node is stopping.
     Stopping,
 }
@@ -47,6 +52,11 @@ impl Outcome {
     /// The flight ended without a word, which only a bug can cause.
     pub(super) fn lost() -> Self {
         Self::failed(Why::Provider, "refresh_aborted", Duration::from_secs(5))
+    }
+
+    /// What the node's standing says against a send.
+    pub(super) fn held(hold: &Hold) -> Self {
+        Self::failed(Why::Held, hold.code(), HELD_RETRY)
     }
 
     pub(super) fn failed(why: Why, code: &str, retry_after: Duration) -> Self {

@@ -32,7 +32,7 @@ pub async fn live(_state: Shared, _origin: Origin, _nothing: Nothing) -> Result<
     Answer::ok(&Health { status: "ok" })
 }
 
-/// The store can be reached and the server is not stopping.
+/// The store can be reached and the server is not stopping. In restore mode it is ready, since it serves what is valid, and says so.
 #[utoipa::path(get, path = "/readyz", tag = "server", security(()), responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
 pub async fn ready(state: Shared, _origin: Origin, _nothing: Nothing) -> Result<Answer, Refusal> {
     let readiness = |status| Readiness { status, notes: state.services.notes() };

@@ -1,0 +1,113 @@
+//! What this node sees of the beats of the others. Wall clocks of nodes differ, so that only this node's
+//! monotonic clock counts, and only between two looks that saw the same beat: time in which this node could
+//! not look proves nothing.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::domain::node::NodeRecord;
+use crate::store::StoreError;
+
+use super::Nodes;
+
+/// What is known of a node that began something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnerView {
+    /// For so long its beat was seen not to change. A node without a record counts from this process' first look.
+    pub silent: Duration,
+    /// The operator said that it will not come back.
+    pub forgotten: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Watched(RwLock<Looks>);
+
+#[derive(Default)]
+struct Looks {
+    nodes: HashMap<String, Watch>,
+    first: Option<Duration>,
+    last: Duration,
+}
+
+struct Watch {
+    session: String,
+    beat: u64,
+    since: Duration,
+    forgotten: bool,
+}
+
+impl Watched {
+    pub(super) fn owner(&self, id: &str) -> OwnerView {
+        let looks = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let watch = looks.nodes.get(id);
+        let since = watch.map(|watch| watch.since).or(looks.first).unwrap_or(looks.last);
+        OwnerView { silent: looks.last.saturating_sub(since), forgotten: watch.is_some_and(|watch| watch.forgotten) }
+    }
+
+    pub(super) fn has_looked(&self) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).first.is_some()
+    }
+
+    /// A look that began at `now`.
+    fn saw(&self, nodes: Vec<NodeRecord>, now: Duration) {
+        let mut looks = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut before = std::mem::take(&mut looks.nodes);
+        looks.first.get_or_insert(now);
+        looks.last = looks.last.max(now);
+        looks.nodes = nodes
+            .into_iter()
+            .map(|node| {
+                let same = before.remove(&node.id).filter(|known| known.session == node.session && known.beat == node.beat);
+                let since = same.map_or(now, |known| known.since);
+                (node.id, Watch { session: node.session, beat: node.beat, since, forgotten: node.forgotten })
+            })
+            .collect();
+    }
+}
+
+impl Nodes {
+    pub(super) async fn look(&self) -> Result<(), StoreError> {
+        let now = self.core.clock.monotonic();
+        self.watched.saw(self.list().await?, now);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn node(id: &str, beat: u64) -> NodeRecord {
+        NodeRecord {
+            id: id.into(),
+            session: "s".into(),
+            beat,
+            at: Timestamp::UNIX_EPOCH,
+            started_at: Timestamp::UNIX_EPOCH,
+            every_ms: 5000,
+            version: "0".into(),
+            journal_pending: 0,
+            stopped: false,
+            forgotten: id == "gone",
+            replayed: None,
+        }
+    }
+
+    #[test]
+    fn silence_is_counted_between_looks_alone() {
+        let (watched, at) = (Watched::default(), Duration::from_secs);
+        assert_eq!(watched.owner("a"), OwnerView { silent: Duration::ZERO, forgotten: false });
+        watched.saw(vec![node("a", 1), node("gone", 1)], at(10));
+        assert_eq!(watched.owner("a").silent, Duration::ZERO);
+        // An hour without a look, and a beat meanwhile.
+        watched.saw(vec![node("a", 2), node("gone", 1)], at(3610));
+        assert_eq!(watched.owner("a").silent, Duration::ZERO);
+        assert_eq!(watched.owner("gone"), OwnerView { silent: at(3600), forgotten: true });
+        watched.saw(vec![node("a", 2)], at(3615));
+        assert_eq!(watched.owner("a").silent, at(5));
+        assert_eq!(watched.owner("nobody").silent, at(3605), "one without a record");
+    }
+}
