@@ -6,6 +6,7 @@ mod compose;
 pub mod folder;
 mod http;
 mod memory;
+pub mod operator;
 pub mod process;
 mod stores;
 

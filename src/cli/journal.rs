@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use tokio::sync::mpsc;
 
 use crate::adapters::journal::BlockJournal;
 use crate::app::admin::{self, Ask, JOURNAL_PAGE, JournalPage, Told};
@@ -56,8 +57,9 @@ async fn show_running(folder: &Path) -> Result<(), Failure> {
     let socket = admin_socket(folder);
     let what = || format!("the server that runs on {} does not answer at {}", folder.display(), socket.display());
     let mut listing = Listing::default();
+    let (progress, _) = mpsc::channel(1);
     loop {
-        match admin::ask(&socket, &Ask::ShowJournal { after: listing.last }).await.map_err(Failure::from_io(what()))? {
+        match admin::ask(&socket, &Ask::ShowJournal { after: listing.last }, &progress).await.map_err(Failure::from_io(what()))? {
             Told::Journal(page) if page.waiting.is_empty() => return listing.end(&page),
             Told::Journal(page) => listing.rows(&page.waiting)?,
             Told::Refused { detail } => return Err(Failure::Failed(detail)),

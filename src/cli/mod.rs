@@ -9,6 +9,8 @@ mod failure;
 mod healthcheck;
 mod journal;
 mod key;
+mod node;
+mod operate;
 mod out;
 pub mod provider;
 mod provider_files;
@@ -45,6 +47,9 @@ enum Command {
     /// Make tenants.
     #[command(subcommand)]
     Tenant(TenantCommand),
+    /// See to the nodes that work on one store.
+    #[command(subcommand)]
+    Node(NodeCommand),
     /// Look at provider files.
     #[command(subcommand)]
     Provider(ProviderCommand),
@@ -80,6 +85,14 @@ enum JournalCommand {
 enum TenantCommand {
     /// Make a tenant whose address you vouch for.
     Create(tenant::CreateArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum NodeCommand {
+    /// Name every node of this store, and say how it is.
+    List(node::ListArgs),
+    /// Give up a node that will never come back.
+    Forget(node::ForgetArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -137,6 +150,8 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Serve(args) => serve::run(args)?,
         Command::Config(ConfigCommand::Check(args)) => config_check::run(args)?,
         Command::Tenant(TenantCommand::Create(args)) => tenant::create(args)?,
+        Command::Node(NodeCommand::List(args)) => node::list(args)?,
+        Command::Node(NodeCommand::Forget(args)) => node::forget(args)?,
         Command::Provider(ProviderCommand::List(args)) => return provider_files::list(args),
         Command::Provider(ProviderCommand::Show(args)) => return provider_files::show(args),
         Command::Provider(ProviderCommand::Check(args)) => return provider_files::check(args),

@@ -20,6 +20,9 @@ Example:
   CLAVIGER__STORE__URL=sqlite:/var/lib/claviger/claviger.db \\
   CLAVIGER__NODE__DATA=/var/lib/claviger  claviger serve
 
+A store that was put back to an earlier state is noticed, and nothing is refreshed until `claviger resume`. A
+snapshot of the whole machine cannot be told from the original: start it with --restored.
+
 SIGTERM and SIGINT stop it: it accepts no more, finishes what is under way, and ends.
 
 Exit codes: 0 stopped on request, 1 could not start or broke down, 2 wrong usage or settings.";
@@ -27,6 +30,9 @@ Exit codes: 0 stopped on request, 1 could not start or broke down, 2 wrong usage
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub struct ServeArgs {
+    /// The store was restored from a backup or copied: send no refresh until `claviger resume`.
+    #[arg(long)]
+    restored: bool,
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -38,7 +44,7 @@ pub fn run(args: ServeArgs) -> Result<(), Failure> {
     let folder = NodeFolder::claim(&settings.node.data)?;
     block_on(async {
         let stop = process::stop_signal().map_err(Failure::from_io("signals"))?;
-        let app = Application::build(settings, folder, Parts::default()).await?;
+        let app = Application::build(settings, folder, Parts { restored: args.restored, ..Parts::default() }).await?;
         app.run_until_stopped(stop).await.map_err(Failure::from_io("the server broke down"))
     })
 }

@@ -12,13 +12,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 use crate::adapters::system::SystemEntropy;
-use crate::app::admin::{self, Ask, Told};
-use crate::app::folder::{FolderError, NodeFolder, admin_socket};
+use crate::app::admin::{Ask, Told};
 use crate::ports::entropy::random;
-use crate::settings::{Layers, Mode, Settings};
 
 use super::failure::Failure;
-use super::{ConfigArgs, block_on, dev, out};
+use super::operate::{self, Alone, PlaceArgs};
+use super::out;
 
 const PASSWORD_FILE_MAX: u64 = 4096;
 
@@ -43,23 +42,15 @@ pub struct CreateArgs {
     /// Make a password and show it, once.
     #[arg(long)]
     generate: bool,
-    /// Folder of `claviger dev`, instead of the settings of `serve`.
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
     #[command(flatten)]
-    config: ConfigArgs,
+    place: PlaceArgs,
 }
 
 pub fn create(args: CreateArgs) -> Result<(), Failure> {
-    let (layers, mode) = match &args.data {
-        Some(data) => (dev::layers(Layers::of_process(args.config.config.clone()), data), Mode::Dev),
-        None => (Layers::of_process(args.config.config.clone()), Mode::Serve),
-    };
-    let settings = Settings::load(&layers, mode)?;
+    let settings = args.place.settings()?;
     let password = password(&args)?;
     let ask = Ask::CreateTenant { email: args.email.clone(), password: password.expose_secret().to_owned() };
-    match block_on(perform(settings, ask))? {
-        Told::Refused { detail } => Err(Failure::Failed(detail)),
+    match operate::ask(settings, ask, Alone::Opens)? {
         Told::TenantCreated { id, was_there: true } => {
             out::warn("there is a verified tenant with this address already; it keeps its password");
             out::line(&id)
@@ -69,21 +60,6 @@ pub fn create(args: CreateArgs) -> Result<(), Failure> {
             if args.generate { out::line(password.expose_secret()) } else { Ok(()) }
         }
         _ => Err(Failure::odd_answer()),
-    }
-}
-
-async fn perform(settings: Settings, ask: Ask) -> Result<Told, Failure> {
-    let socket = admin_socket(&settings.node.data);
-    match NodeFolder::claim(&settings.node.data) {
-        Ok(folder) => {
-            let services = crate::app::services(settings, &folder).await?;
-            Ok(admin::perform(&services, ask).await)
-        }
-        Err(FolderError::Taken(path)) => {
-            let what = format!("the server that runs on {path} does not answer at {}", socket.display());
-            admin::ask(&socket, &ask).await.map_err(Failure::from_io(what))
-        }
-        Err(other) => Err(other.into()),
     }
 }
 

@@ -22,12 +22,14 @@ fn the_demo_shows_connect_token_expiry_and_refreshed_token() {
 
 #[test]
 fn every_command_has_help_with_an_example_and_exit_codes() {
-    let commands: [&[&str]; 11] = [
+    let commands: [&[&str]; 13] = [
         &["dev"],
         &["demo"],
         &["serve"],
         &["config", "check"],
         &["tenant", "create"],
+        &["node", "list"],
+        &["node", "forget"],
         &["provider", "list"],
         &["provider", "show"],
         &["provider", "check"],

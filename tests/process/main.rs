@@ -8,6 +8,9 @@ mod live;
 mod redis;
 #[path = "../support/redis.rs"]
 mod redis_server;
+mod nodes;
+#[path = "../support/redis.rs"]
+mod redis;
 mod refusals;
 mod running;
 mod serve;

@@ -25,7 +25,7 @@ pub fn serve(folder: &Path) -> Command {
 }
 
 /// The same settings for another command.
-fn beside(folder: &Path, args: &[&str]) -> Command {
+pub fn beside(folder: &Path, args: &[&str]) -> Command {
     let mut command = claviger(folder);
     let of_serve = serve(folder);
     command.args(args).envs(of_serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
