@@ -5,12 +5,10 @@ mod commands;
 mod dev;
 mod journal;
 mod live;
+mod nodes;
 mod redis;
 #[path = "../support/redis.rs"]
 mod redis_server;
-mod nodes;
-#[path = "../support/redis.rs"]
-mod redis;
 mod refusals;
 mod running;
 mod serve;

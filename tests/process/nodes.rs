@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::redis::RedisServer;
+use crate::redis_server::RedisServer;
 use crate::running::{Server, run};
 use crate::serve::{beside, serve, url};
 
