@@ -87,7 +87,8 @@ mod tests {
         let read: Flight = serde_json::from_str(old).unwrap();
         assert_eq!((read.fence, read.doubts, read.owed.len()), (3, 0, 0));
         let written = serde_json::to_value(&read).unwrap();
-        let names: Vec<_> = written.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut names: Vec<_> = written.as_object().unwrap().keys().map(String::as_str).collect();
+        names.sort_unstable();
         assert_eq!(names, ["backoff", "fence", "generation", "intent", "lease"]);
     }
 }

@@ -77,7 +77,7 @@ fn a_node_that_was_killed_starts_at_once_and_as_before() {
         let server = Server::start(command.env("CLAVIGER__NODE__BEAT", "1m"));
         let base = url(&server);
         let (status, said) = crate::running::http("GET", &format!("{base}/readyz"), &[], "");
-        assert_eq!((status, said.as_str()), (200, r#"{"status":"ok"}"#));
+        assert_eq!((status, said.as_str()), (200, r#"{"status":"ok","notes":[]}"#));
         server.signal("KILL");
     }
 }
