@@ -160,7 +160,10 @@ impl ApiKeys {
         {
             return Ok(Some(known.key.clone()));
         }
-        match self.core.store.read(&keys::api_key_lookup(id)).await {
+        let stands_in = age.is_some_and(|age| age < self.trust.cut_off);
+        let key = keys::api_key_lookup(id);
+        let read = self.core.store.read(&key);
+        match if stands_in { self.core.soon(read).await } else { read.await } {
             Ok(Some(Stored { value: key, .. })) => {
                 let key = Arc::new(key);
                 self.cache.insert(id.to_owned(), Known { key: key.clone(), read_at: now }).await;
@@ -170,9 +173,7 @@ impl ApiKeys {
                 self.cache.invalidate(id).await;
                 Ok(None)
             }
-            Err(StoreError::Unavailable(_)) if age.is_some_and(|age| age < self.trust.cut_off) => {
-                Ok(known.map(|known| known.key))
-            }
+            Err(StoreError::Unavailable(_)) if stands_in => Ok(known.map(|known| known.key)),
             Err(error) => Err(error),
         }
     }

@@ -69,10 +69,12 @@ impl<R: Record + Send + Sync + 'static> Cached<R> {
         {
             return Ok(Some(entry.found.clone()));
         }
-        match self.reread(id, &key()).await {
-            Err(StoreError::Unavailable(_)) if age.is_some_and(|age| age < self.trust.cut_off) => {
-                Ok(entry.map(|entry| entry.found))
-            }
+        let key = key();
+        let Some(entry) = entry.filter(|_| age.is_some_and(|age| age < self.trust.cut_off)) else {
+            return self.reread(id, &key).await;
+        };
+        match self.core.soon(self.reread(id, &key)).await {
+            Err(StoreError::Unavailable(_)) => Ok(Some(entry.found)),
             other => other,
         }
     }

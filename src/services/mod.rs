@@ -42,6 +42,8 @@ pub struct Core {
     pub standing: Arc<standing::Standing>,
 }
 
+/// A store that takes longer to answer is as good as away, to whoever knows an answer that can stand in.
+const SOON: Duration = Duration::from_millis(500);
 /// How long a connection's history is kept.
 const HISTORY: Duration = Duration::from_secs(90 * 86_400);
 
@@ -51,6 +53,16 @@ impl Core {
         let millis = u64::try_from(self.clock.now().as_millisecond()).unwrap_or(0);
         let random = random::<10>(self.entropy.as_ref())?;
         Ok(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+    }
+
+    /// What the store answers, if it does so soon; else it is out of reach. For reads alone: nobody learns
+    /// what becomes of what is dropped here.
+    pub async fn soon<T>(&self, read: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        tokio::select! {
+            biased;
+            answer = read => answer,
+            () = self.clock.sleep(SOON) => Err(StoreError::Unavailable(format!("no answer within {SOON:?}"))),
+        }
     }
 
     /// Puts what happened to a connection into the change that makes it happen.

@@ -38,6 +38,37 @@ async fn a_node_serves_what_it_knows_for_half_a_minute_without_its_store() {
     assert_eq!(tenant.token("sandbox", "alice").await["access_token"], "at");
 }
 
+/// A network that swallows everything, or a disk that stands still: nobody says that the store is away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_node_does_not_wait_for_a_silent_store_to_serve_what_it_knows() {
+    let clock = TestClock::new();
+    let kv = Arc::new(SwitchedKv::new(clock.clone()));
+    let app = TestApp::with(Setup { clock: Some(clock.clone()), kv: Some(kv.clone()), ..Setup::default() }).await;
+    let tenant = app.tenant("dev@acme.example").await;
+    connected(&tenant).await;
+    assert_eq!(tenant.token("sandbox", "alice").await["access_token"], "at");
+
+    kv.fall_silent();
+    clock.advance(Duration::from_secs(2));
+    // Whoever waits for the store has waited long enough, each time somebody does.
+    let time = async {
+        loop {
+            if clock.sleepers() > 0 {
+                clock.advance(Duration::from_millis(500));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let said = tokio::select! {
+        said = tenant.token("sandbox", "alice") => said,
+        () = time => unreachable!(),
+        () = tokio::time::sleep(Duration::from_secs(30)) => panic!("it waits for the store"),
+    };
+    assert_eq!(said["access_token"], "at");
+    kv.switch_on();
+    assert_eq!(tenant.token("sandbox", "alice").await["access_token"], "at");
+}
+
 /// What one node ends, another serves for `cache.trust` (1 s) at the most.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_revocation_is_seen_by_every_node_within_a_second() {

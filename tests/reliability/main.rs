@@ -10,8 +10,15 @@ mod ledger;
 mod redis;
 
 mod crash;
+mod group;
 mod herd;
+mod load;
 mod node;
 mod outage;
+mod pauses;
+mod proxy;
+mod sentinel;
 mod size;
+mod throughput;
+mod wire;
 mod world;

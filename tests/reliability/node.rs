@@ -138,7 +138,17 @@ impl Drop for Node {
             let lines = self.log.lines();
             let last = &lines[lines.len().saturating_sub(40)..];
             eprintln!("-- the last words of {}:\n{}", self.name, last.join("\n"));
+            keep_log(&self.name, &lines.join("\n"));
         }
+    }
+}
+
+/// What somebody wants to read after a failure.
+pub fn keep_log(name: &str, log: &str) {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/reliability");
+    let file = folder.join(format!("{}-{name}.log", std::process::id()));
+    if std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&file, log)).is_ok() {
+        eprintln!("-- the log of {name}: {}", file.display());
     }
 }
 

@@ -56,6 +56,13 @@ impl Slice {
         self.sums.insert(of.to_owned(), most.into());
     }
 
+    /// One value of many, of which the figures tell the median and the most.
+    pub fn note(&mut self, of: &str, value: Duration) {
+        let value = u64::try_from(value.as_millis()).expect("it fits");
+        let values = self.sums.entry(of).or_insert_with(|| Value::Array(Vec::new()));
+        values.as_array_mut().expect("it is a list").push(value.into());
+    }
+
     pub fn keep(&self) {
         if self.length.is_some() {
             let file = file(self.name);
@@ -66,9 +73,20 @@ impl Slice {
 
     /// Prints the line of figures.
     pub fn tell(&self) {
-        let figures: Vec<_> = self.sums.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        let figures = self.sums.iter().map(|(name, value)| match value.as_array() {
+            None => format!("{name} {value}"),
+            Some(values) => spread(name, values),
+        });
+        let figures: Vec<_> = figures.collect();
         println!("{}: {}", self.name, figures.join(", "));
     }
+}
+
+fn spread(name: &str, values: &[Value]) -> String {
+    let mut values: Vec<u64> = values.iter().filter_map(Value::as_u64).collect();
+    values.sort_unstable();
+    let at = |of: usize| values.get((values.len() * of / 100).min(values.len().saturating_sub(1))).copied().unwrap_or_default();
+    format!("{name} p50 {} max {}", at(50), at(100))
 }
 
 fn file(name: &str) -> PathBuf {

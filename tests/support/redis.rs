@@ -17,6 +17,8 @@ pub struct RedisServer {
     port: u16,
     settings: Vec<String>,
     cluster: bool,
+    /// From a file of settings, which a sentinel has the server rewrite, as operators run it.
+    from_file: bool,
 }
 
 #[allow(dead_code, reason = "shared by test binaries; each uses a part")]
@@ -41,6 +43,14 @@ impl RedisServer {
     /// One server with these settings and nothing said about persistence.
     pub fn start_with(settings: &[&str]) -> Self {
         let mut server = Self::prepare(settings);
+        server.launch();
+        server
+    }
+
+    /// As [`RedisServer::start_with`], from a file of settings that outlives the process.
+    pub fn start_from_file(settings: &[&str]) -> Self {
+        let mut server = Self::prepare(settings);
+        server.from_file = true;
         server.launch();
         server
     }
@@ -85,13 +95,16 @@ impl RedisServer {
     fn prepare(settings: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let settings = settings.iter().map(|word| (*word).to_owned()).collect();
-        Self { process: None, folder, port: 0, settings, cluster: false }
+        Self { process: None, folder, port: 0, settings, cluster: false, from_file: false }
     }
 
     fn launch(&mut self) {
         // Between finding a port free and taking it, another may take it: then try the next.
         for _ in 0..20 {
             self.port = free_port();
+            if self.from_file {
+                std::fs::write(self.file(), self.written()).expect("a file of settings");
+            }
             if self.try_launch() {
                 return;
             }
@@ -102,8 +115,12 @@ impl RedisServer {
     fn try_launch(&mut self) -> bool {
         let log = std::fs::File::create(self.folder.path().join("log")).expect("a log file");
         let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", ""]);
-        command.arg("--dir").arg(self.folder.path()).args(&self.settings);
+        if self.from_file {
+            command.arg(self.file());
+        } else {
+            command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", ""]);
+            command.arg("--dir").arg(self.folder.path()).args(&self.settings);
+        }
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
         let process = command.spawn().unwrap_or_else(|error| {
             panic!("these tests need redis-server (Debian and Ubuntu: apt-get install redis-server): {error}")
@@ -119,6 +136,23 @@ impl RedisServer {
         }
         self.process = None;
         false
+    }
+
+    fn file(&self) -> std::path::PathBuf {
+        self.folder.path().join("redis.conf")
+    }
+
+    /// The settings as they stand in a file.
+    fn written(&self) -> String {
+        let folder = self.folder.path().display();
+        let mut file = format!("bind 127.0.0.1\nport {}\nsave \"\"\ndir {folder}", self.port);
+        for word in &self.settings {
+            match word.strip_prefix("--") {
+                Some(name) => file.extend(["\n", name]),
+                None => file.extend([" ", word]),
+            }
+        }
+        file
     }
 
     /// Stops the process for a while, without ending it.
@@ -145,7 +179,7 @@ impl RedisServer {
         }
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }
@@ -218,7 +252,7 @@ impl RedisCluster {
 pub struct Sentinel {
     process: Child,
     port: u16,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 #[allow(dead_code, reason = "shared by test binaries; each uses a part")]
@@ -229,17 +263,27 @@ impl Sentinel {
         let path = folder.path().display();
         let settings = format!(
             "bind 127.0.0.1\nport {port}\ndir {path}\nlogfile {path}/log\nsentinel monitor main 127.0.0.1 {primary} {quorum}\n\
-             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\nsentinel parallel-syncs main 2\n"
+             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\nsentinel parallel-syncs main 2\n"
         );
         let file = folder.path().join("sentinel.conf");
         std::fs::write(&file, settings).expect("a sentinel's settings");
         let mut command = Command::new("redis-server");
         command.arg(file).arg("--sentinel").stdin(Stdio::null()).stdout(Stdio::null());
-        Self { process: command.spawn().expect("redis-server runs as a sentinel"), port, _folder: folder }
+        Self { process: command.spawn().expect("redis-server runs as a sentinel"), port, folder }
     }
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// The port of the server that it takes for the primary.
+    pub fn primary(&self) -> Option<u16> {
+        let answer = say(self.port, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"]).ok()?;
+        answer.lines().nth(4)?.parse().ok()
     }
 
     /// Waits until it knows so many replicas of the primary and so many other sentinels.

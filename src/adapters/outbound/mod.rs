@@ -10,13 +10,14 @@ mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use http::{HeaderName, HeaderValue};
 use reqwest::{Client, Request, Response};
 use rustls::{ClientConfig, RootCertStore};
-use tower::util::MapResponseLayer;
+use tower::BoxError;
+use tower::util::MapResultLayer;
 
 use self::egress::Destination;
 pub use self::egress::{Allow, AllowError, EgressPolicy, Loopback};
@@ -26,6 +27,10 @@ use crate::ports::outbound::{ANSWER_MAX, CallError, Outbound};
 
 /// Headers that belong to the connection; a caller that sets one could smuggle a second request.
 const OURS: [&str; 5] = ["host", "content-length", "transfer-encoding", "connection", "upgrade"];
+
+/// The end of a deadline, kept for a process that was stopped until it was over: it finds the answer
+/// waiting, and has so long to read it. The answer may hold the only copy of a rotated token.
+const LAST_LOOK: Duration = Duration::from_millis(250);
 
 #[derive(Debug, thiserror::Error)]
 #[error("TLS for outgoing calls cannot be set up: {0}")]
@@ -58,9 +63,8 @@ impl ReqwestOutbound {
             .retry(reqwest::retry::never())
             .pool_max_idle_per_host(0)
             .dns_resolver(guard)
-            .connector_layer(MapResponseLayer::new(move |connection| {
-                mark.set();
-                connection
+            .connector_layer(MapResultLayer::new(move |result: Result<_, BoxError>| {
+                result.and_then(|connection| mark.set().map(|()| connection))
             }))
             .build()
     }
@@ -71,9 +75,15 @@ impl Outbound for ReqwestOutbound {
     async fn call(&self, call: HttpCall, deadline: Duration) -> Result<HttpAnswer, CallError> {
         let to = self.policy.admit(&call.url).map_err(|why| CallError::NotSent(why.to_string()))?;
         let request = request(call)?;
-        let connected = Connected::default();
+        let connected = Connected::until(deadline);
         let client = self.client(to, &connected).map_err(|why| CallError::NotSent(cause(why)))?;
-        match tokio::time::timeout(deadline, exchange(&client, request)).await {
+        let mut exchange = std::pin::pin!(exchange(&client, request));
+        let last = LAST_LOOK.min(deadline / 4);
+        let answer = match tokio::time::timeout(deadline - last, exchange.as_mut()).await {
+            Err(_) => tokio::time::timeout(last, exchange).await,
+            answered => answered,
+        };
+        match answer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(why)) => Err(connected.judge(why)),
             Err(_) => Err(connected.judge(format!("nothing whole within {} ms", deadline.as_millis()))),
@@ -82,17 +92,32 @@ impl Outbound for ReqwestOutbound {
 }
 
 /// Set once TCP and TLS stand. The request is written after that and never before, so while this
-/// is unset the provider cannot have seen it.
-#[derive(Clone, Default)]
-struct Connected(Arc<AtomicBool>);
+/// is unset the provider cannot have seen it. It is not set once the deadline has passed: a process that
+/// was stopped while it connected must not send what nobody counts on any more.
+#[derive(Clone)]
+struct Connected {
+    stands: Arc<AtomicBool>,
+    until: Instant,
+}
 
 impl Connected {
-    fn set(&self) {
-        self.0.store(true, Ordering::Release);
+    fn until(deadline: Duration) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "timeouts run on the same clock")]
+        let now = Instant::now();
+        Self { stands: Arc::default(), until: now + deadline }
+    }
+
+    fn set(&self) -> Result<(), BoxError> {
+        #[expect(clippy::disallowed_methods, reason = "timeouts run on the same clock")]
+        if Instant::now() > self.until {
+            return Err("connected after the deadline".into());
+        }
+        self.stands.store(true, Ordering::Release);
+        Ok(())
     }
 
     fn judge(&self, why: String) -> CallError {
-        if self.0.load(Ordering::Acquire) { CallError::InDoubt(why) } else { CallError::NotSent(why) }
+        if self.stands.load(Ordering::Acquire) { CallError::InDoubt(why) } else { CallError::NotSent(why) }
     }
 }
 

@@ -243,6 +243,54 @@ async fn once_connected_every_failure_is_in_doubt_and_nothing_is_sent_twice() {
     }
 }
 
+/// A server on a thread of its own, so that it goes on while the runtime stands still; it says when it
+/// has the request, and when its answer is on the way.
+fn server_beside(answer: Vec<u8>) -> (String, std::sync::mpsc::Receiver<()>) {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/token", listener.local_addr().unwrap());
+    let (told, tells) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        told.send(()).unwrap();
+        stream.write_all(&answer).unwrap();
+        told.send(()).unwrap();
+        drop(stream.read(&mut [0; 16]));
+    });
+    (url, tells)
+}
+
+/// The whole process is stopped from the request to the end of the deadline and beyond. One thread runs
+/// it all here, so holding it stops everything.
+#[tokio::test]
+async fn what_has_arrived_while_the_process_was_stopped_is_read() {
+    for length in [20, 60_000] {
+        let ((url, tells), outbound) = (server_beside(with_length(length)), on_loopback());
+        let stop = async {
+            while tells.try_recv().is_err() {
+                tokio::task::yield_now().await;
+            }
+            tells.recv().unwrap();
+            std::thread::sleep(2 * SHORT);
+        };
+        let (answer, ()) = tokio::join!(outbound.call(post(&url), SHORT), stop);
+        assert_eq!(answer.map(|answer| answer.body.len()), Ok(length));
+    }
+}
+
+#[tokio::test]
+async fn what_connects_after_the_deadline_is_not_sent() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/token", listener.local_addr().unwrap());
+    let (outbound, stop) = (on_loopback(), async { std::thread::sleep(2 * SHORT) });
+    // The connection is begun, the process stopped, and the connection made meanwhile.
+    let (answer, ()) = tokio::join!(outbound.call(post(&url), SHORT), stop);
+    assert!(matches!(answer, Err(CallError::NotSent(_))), "{answer:?}");
+    let (mut stream, _) = listener.accept().unwrap();
+    assert_eq!(std::io::Read::read(&mut stream, &mut [0; 16]).unwrap(), 0, "not a byte was sent");
+}
+
 #[tokio::test]
 async fn before_a_connection_stands_every_failure_is_not_sent() {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
