@@ -7,4 +7,5 @@ pub mod memory;
 pub mod outbound;
 pub mod redis;
 pub mod sqlite;
+pub mod steady;
 pub mod system;

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 
 use crate::adapters::mail::{self, EachMail, LogMail, NoMail};
 use crate::adapters::outbound::{EgressPolicy, Loopback, ReqwestOutbound};
+use crate::adapters::steady::SteadyClock;
 use crate::adapters::system::{SystemClock, SystemEntropy};
 use crate::domain::connection::Connection;
 use crate::ports::clock::Clock;
@@ -59,7 +60,7 @@ pub(super) struct Place<'a> {
 impl World {
     pub(super) fn of(parts: &Parts) -> Self {
         Self {
-            clock: parts.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::start())),
+            clock: Arc::new(SteadyClock::over(parts.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::start())))),
             entropy: parts.entropy.clone().unwrap_or_else(|| Arc::new(SystemEntropy)),
         }
     }

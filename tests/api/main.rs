@@ -4,6 +4,8 @@
 mod clock;
 #[path = "../support/fake_provider.rs"]
 mod fake_provider;
+#[path = "../support/ledger/mod.rs"]
+mod ledger;
 #[path = "../support/oidc.rs"]
 mod oidc;
 #[path = "../support/redis.rs"]
@@ -15,8 +17,10 @@ mod switched_kv;
 
 mod canary;
 mod catalogue;
+mod clocks;
 mod contract;
 mod defined;
+mod deletes;
 mod herd;
 mod isolation;
 mod journey;

@@ -13,8 +13,10 @@ use async_trait::async_trait;
 use claviger::adapters::system::SystemEntropy;
 use claviger::app::folder::NodeFolder;
 use claviger::app::{Application, Parts};
+use claviger::ports::clock::Clock;
 use claviger::ports::kv::Kv;
 use claviger::ports::mail::{Mail, MailError, MailMessage};
+use claviger::ports::outbound::Outbound;
 use claviger::settings::{Layers, Mode, Settings};
 use claviger::store::MasterKey;
 use reqwest::header::HeaderMap;
@@ -44,6 +46,8 @@ pub struct Setup {
     pub settings: Vec<(&'static str, String)>,
     /// As `serve --restored`.
     pub restored: bool,
+    /// Who answers in the providers' place; the network where this says nothing.
+    pub outbound: Option<Arc<dyn Outbound>>,
 }
 
 pub struct TestApp {
@@ -105,16 +109,7 @@ impl TestApp {
 
     async fn started(setup: Setup, folder: TempDir, clock: Arc<TestClock>) -> Self {
         let outbox = Arc::new(Outbox::default());
-        let settings = settings(&setup, folder.path());
-        let node = NodeFolder::claim(&folder.path().join("node")).expect("the folder is free");
-        let parts = Parts {
-            clock: Some(clock.clone()),
-            kv: setup.kv,
-            mail: Some(outbox.clone()),
-            restored: setup.restored,
-            ..Parts::default()
-        };
-        let app = Application::build(settings, node, parts).await.expect("the server starts");
+        let app = build(setup, folder.path(), clock.clone(), outbox.clone()).await;
         let url = format!("http://{}", app.address());
         let ops = app.ops_address().map(|address| format!("http://{address}"));
         let (stop, stopped) = oneshot::channel::<()>();
@@ -173,6 +168,15 @@ impl Left {
     pub async fn started_again(self, setup: Setup) -> TestApp {
         TestApp::started(setup, self.folder, self.clock).await
     }
+}
+
+/// The server, composed and not yet answering.
+pub async fn build(setup: Setup, folder: &Path, clock: Arc<dyn Clock>, mail: Arc<dyn Mail>) -> Application {
+    let settings = settings(&setup, folder);
+    let node = NodeFolder::claim(&folder.join("node")).expect("the folder is free");
+    let Setup { kv, outbound, restored, .. } = setup;
+    let parts = Parts { clock: Some(clock), kv, mail: Some(mail), outbound, restored, ..Parts::default() };
+    Application::build(settings, node, parts).await.expect("the server starts")
 }
 
 impl Drop for TestApp {

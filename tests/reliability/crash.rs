@@ -146,7 +146,7 @@ impl Scene {
         };
         let said = crowd(connections.clone(), 16, ask).await;
         for (place, (connection, said)) in connections.iter().zip(said).enumerate() {
-            if said.code == "reauthorization_required" || said.warning == "reauthorization_required" {
+            if said.is_over() {
                 self.mourn(place, connection, slice).await;
             }
         }
@@ -196,7 +196,7 @@ impl Scene {
             let tenant = self.tenant.clone();
             let settled = eventually(|| async {
                 let said = tenant.token(&connection, true).await;
-                let settled = said.is_good() || said.code == "reauthorization_required";
+                let settled = said.is_good() || said.is_over();
                 if settled { Ok(said) } else { Err(format!("{connection:?}: {said:?}")) }
             });
             let said = settled.await;

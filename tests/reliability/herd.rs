@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::ledger::{Class, Fault};
 use crate::node::Node;
 use crate::size::size;
-use crate::world::{Connection, Ends, Said, Tenant, World, crowd, eventually};
+use crate::world::{Ends, Tenant, World, crowd, everybody};
 
 /// Refreshes per second that the provider file allows, over all nodes.
 const RATE: usize = 200;
@@ -53,13 +53,10 @@ async fn thousands_that_expire_together_are_refreshed_once_each_and_no_faster_th
     let (_nodes, tenants) = three_nodes(&mut world).await;
     let connections = world.connections(&tenants[0], &[Class::Strict], count, Ends::Over).await;
     let began = Instant::now();
-    let ask = |(n, connection): (usize, Connection)| {
-        let tenant = tenants[n % tenants.len()].clone();
-        async move { eventually(|| good(&tenant, &connection)).await }
-    };
-    let said = crowd(connections.iter().cloned().enumerate().collect(), 500, ask).await;
+    // What is wanted came from a refresh: what was imported has expired.
+    everybody(&tenants, &connections, false, 500, |said| said.is_good() && said.generation == 2).await;
     let (took, peak) = (began.elapsed(), world.ledger.peak(Duration::from_secs(1)));
-    assert_eq!((said.len(), world.ledger.count()), (count, count));
+    assert_eq!(world.ledger.count(), count);
     let again: Vec<_> = connections.iter().filter(|one| world.ledger.refreshes(one.grant) != 1).take(3).collect();
     assert!(again.is_empty() && world.ledger.crimes().is_none(), "{again:?} {:?}", world.ledger.crimes());
     println!(
@@ -67,10 +64,4 @@ async fn thousands_that_expire_together_are_refreshed_once_each_and_no_faster_th
         took.as_millis()
     );
     assert!(peak <= RATE + BURST, "{peak} within a second, where {RATE} are allowed");
-}
-
-async fn good(tenant: &Tenant, connection: &Connection) -> Result<Said, String> {
-    let said = tenant.token(connection, false).await;
-    // It came from a refresh: what was imported has expired.
-    if said.is_good() && said.generation == 2 { Ok(said) } else { Err(format!("{connection:?}: {said:?}")) }
 }

@@ -10,7 +10,11 @@ mod ledger;
 mod redis;
 
 mod crash;
+<<<<<<< main
 mod group;
+=======
+mod disk;
+>>>>>>> ledger
 mod herd;
 mod load;
 mod node;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -49,6 +49,10 @@ impl Node {
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     pub fn set(&mut self, setting: &str, value: &str) {

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::ledger::{Class, Fault, Ledger, Wait};
 use crate::node::Node;
 use crate::size::size;
-use crate::world::{Connection, Ends, HANG, Said, Tenant, World, crowd, eventually};
+use crate::world::{Connection, Ends, HANG, Said, Tenant, World, eventually, everybody};
 
 const RESTARTS: u32 = 5;
 
@@ -120,34 +120,17 @@ impl Scene {
             self.node.start();
         }
         let (began, count) = (Instant::now(), self.connections.len());
-        let (tenant, ledger) = (self.tenant.clone(), self.ledger.clone());
-        self.everybody("replayed", 2, false).await;
+        let (tenants, ledger) = ([self.tenant.clone()], self.ledger.clone());
+        everybody(&tenants, &self.connections, false, 64, |said| said.is_good() && said.generation == 2).await;
         let replayed = began.elapsed();
         assert_eq!(ledger.count(), count, "nobody is asked twice: {:?}", ledger.crimes());
-        self.everybody("refreshed with it", 3, true).await;
+        everybody(&tenants, &self.connections, true, 64, |said| said.is_good() && said.generation >= 3).await;
         assert!(ledger.crimes().is_none() && ledger.count() == 2 * count, "{} {:?}", ledger.count(), ledger.crimes());
-        drop(tenant);
         println!(
             "{what}: refreshes {count}, outage_s {}, restarts {}, lost 0, replayed_and_served_within_ms {}",
             outage.as_secs(),
             self.restarts,
             replayed.as_millis()
         );
-    }
-
-    async fn everybody(&self, what: &'static str, generation: u64, force: bool) {
-        let tenant = &self.tenant;
-        let ask = |connection: Connection| {
-            let tenant = tenant.clone();
-            async move {
-                eventually(|| async {
-                    let said = tenant.token(&connection, force).await;
-                    let there = said.is_good() && said.generation == generation;
-                    if there { Ok(()) } else { Err(format!("not {what}: {connection:?} {said:?}")) }
-                })
-                .await;
-            }
-        };
-        crowd(self.connections.clone(), 64, ask).await;
     }
 }

@@ -183,6 +183,11 @@ impl Said {
     pub fn is_good(&self) -> bool {
         self.status == 200 && self.warning.is_empty()
     }
+
+    /// The end user must consent again.
+    pub fn is_over(&self) -> bool {
+        self.code == "reauthorization_required" || self.warning == "reauthorization_required"
+    }
 }
 
 impl Tenant {
@@ -288,6 +293,36 @@ where
         done.push(task.await.expect("no panic"));
     }
     done
+}
+
+/// Asks for each connection again and again until it gets what is wanted; panics with those who did not
+/// within [`HANG`], or were told that their grant is over.
+pub async fn everybody(
+    tenants: &[Tenant],
+    connections: &[Connection],
+    force: bool,
+    at_once: usize,
+    wanted: impl Fn(&Said) -> bool + Clone + Send + 'static,
+) {
+    let until = Instant::now() + HANG;
+    let ask = |(n, connection): (usize, Connection)| {
+        let (tenant, wanted) = (tenants[n % tenants.len()].clone(), wanted.clone());
+        async move {
+            loop {
+                let said = tenant.token(&connection, force).await;
+                if wanted(&said) {
+                    return None;
+                }
+                if said.is_over() || Instant::now() > until {
+                    return Some((connection, said));
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    };
+    let left = crowd(connections.iter().cloned().enumerate().collect(), at_once, ask).await;
+    let left: Vec<_> = left.into_iter().flatten().collect();
+    assert!(left.is_empty(), "{} of {} did not come to it, such as {:#?}", left.len(), connections.len(), left[0]);
 }
 
 /// Asks again and again until the answer is there; after [`HANG`] it panics with what came instead.

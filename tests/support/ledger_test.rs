@@ -193,7 +193,10 @@ async fn what_was_ended_on_request_is_not_lost() {
     let next = refresh(&ledger, Class::Strict, &issued.refresh).await.unwrap().1;
     let (access, newest) = (next["access_token"].as_str().unwrap(), next["refresh_token"].as_str().unwrap());
     assert!(ledger.admits(access) && !ledger.admits("at-of-nobody"));
+    revoke(&ledger, Class::Strict, &issued.refresh).await;
+    assert!(ledger.admits(access), "what is over already ends nothing");
     revoke(&ledger, Class::Strict, newest).await;
+    assert_eq!(ledger.revocations(), [issued.refresh.as_str(), newest]);
     assert!(ledger.alive(issued.grant).is_empty() && !ledger.admits(access));
     assert!(!ledger.is_lost(issued.grant, &[]) && ledger.crimes().is_none());
 

@@ -73,6 +73,8 @@ pub struct Book {
     /// Where each refresh token stands: grant and row.
     refresh: HashMap<String, (GrantNo, usize)>,
     access: HashMap<String, Access>,
+    /// What the revocation endpoint was shown, in its order.
+    pub revocations: Vec<String>,
     pub life: Duration,
     pub window: Duration,
 }
@@ -113,7 +115,7 @@ pub struct Access {
 impl Default for Book {
     fn default() -> Self {
         let (life, window) = (Duration::from_secs(3600), Duration::from_secs(30));
-        Self { grants: Vec::new(), refresh: HashMap::new(), access: HashMap::new(), life, window }
+        Self { grants: Vec::new(), refresh: HashMap::new(), access: HashMap::new(), revocations: Vec::new(), life, window }
     }
 }
 
@@ -140,10 +142,14 @@ impl Book {
         None
     }
 
-    /// RFC 7009: a refresh token takes its grant with it, an access token goes alone.
+    /// RFC 7009: a refresh token takes its grant with it, an access token goes alone. One that is not
+    /// good any more takes nothing with it (2.2), which is the harder rule for a broker.
     pub fn revoke(&mut self, token: &str, now: Duration) {
-        if let Some(&(number, _)) = self.refresh.get(token) {
-            self.grants[number].ended.get_or_insert(Ended::Asked(token.to_owned()));
+        self.revocations.push(token.to_owned());
+        if let Some(&(number, row)) = self.refresh.get(token) {
+            if self.works(number, row, now) {
+                self.grants[number].ended = Some(Ended::Asked(token.to_owned()));
+            }
         } else if let Some(access) = self.access.get_mut(token) {
             access.ends = access.ends.min(now);
         }

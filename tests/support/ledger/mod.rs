@@ -8,6 +8,8 @@
 
 pub mod book;
 mod certificate;
+mod desk;
+mod direct;
 mod file;
 pub mod oracle;
 pub mod script;
@@ -19,13 +21,13 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
 
 pub use book::{Class, Ended, GrantNo, Grants, Issued};
 pub use oracle::{Crimes, Presented};
 pub use script::{Dice, End, Fault, Wait};
 
 use book::Book;
+use desk::Desk;
 use script::Script;
 
 /// Reads the time that grace windows and access tokens are measured with.
@@ -37,16 +39,6 @@ pub struct Ledger {
     certificate: Option<certificate::Certificate>,
     /// Taken on drop: it must not be dropped where another runtime runs.
     runtime: Option<Runtime>,
-}
-
-/// What all connections share.
-struct Desk {
-    book: Mutex<Book>,
-    presented: Mutex<Vec<Presented>>,
-    /// How many requests have come so far.
-    arrived: watch::Sender<usize>,
-    script: Mutex<Script>,
-    time: Time,
 }
 
 impl Ledger {
@@ -66,8 +58,7 @@ impl Ledger {
     }
 
     fn with(time: Time, certificate: Option<certificate::Certificate>) -> Self {
-        let (book, presented, script, arrived) = (Mutex::default(), Mutex::default(), Mutex::default(), watch::Sender::new(0));
-        let desk = Arc::new(Desk { book, presented, script, time, arrived });
+        let desk = Arc::new(Desk::new(time));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().thread_name("ledger").build();
         let ledger = Self { desk, doors: Mutex::default(), certificate, runtime: Some(runtime.expect("a runtime")) };
         ledger.open_door();

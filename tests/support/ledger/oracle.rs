@@ -122,6 +122,11 @@ impl Ledger {
         self.book().ended(grant).cloned()
     }
 
+    /// The tokens that the revocation endpoint was shown, in its order.
+    pub fn revocations(&self) -> Vec<String> {
+        self.book().revocations.clone()
+    }
+
     pub fn class(&self, grant: GrantNo) -> Class {
         self.book().class(grant)
     }
