@@ -61,6 +61,12 @@ pub fn refresh(provider: &Provider, client: &Client<'_>, set: &TokenSetName, tok
     build(&provider.refresh().request, client, &values, &[("grant_type", "refresh_token"), ("refresh_token", refresh_token)])
 }
 
+/// The host and port that a refresh goes to; `None` where the URL cannot be built.
+pub fn refresh_host(provider: &Provider, client: &Client<'_>) -> Option<String> {
+    let url = provider.refresh().request.url.render(&values_of(provider, client).ok()?).ok()?;
+    Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
+}
+
 /// The revocation of one token set; `None` where the provider has none.
 pub fn revoke(provider: &Provider, client: &Client<'_>, tokens: &Tokens) -> Result<Option<HttpCall>, BuildError> {
     let Some(spec) = &provider.spec().revoke else { return Ok(None) };

@@ -18,12 +18,14 @@
 //! Rules for whoever drives it: one machine per (connection, token set) at a time on a node, replays included;
 //! the machine belongs to the node and not to a caller; it is dropped only at its landing or with the process.
 
+pub mod breaker;
 mod effect;
 mod event;
 pub mod gate;
 pub mod invariants;
 mod machine;
 mod outcome;
+pub mod pace;
 mod plan;
 pub mod schedule;
 pub mod steal;

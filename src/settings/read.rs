@@ -243,6 +243,7 @@ fn refresh(reader: &mut Reader<'_>) -> RefreshPolicy {
         backoff_cap: reader.span("refresh.backoff_cap", SECOND..=DAY),
         confirm_after: reader.span("refresh.confirm_after", Duration::ZERO..=60 * MINUTE),
         breaker: reader.span("refresh.breaker", SECOND..=60 * MINUTE),
+        rate: reader.number("refresh.rate", 1..=1_000_000) as u32,
     }
 }
 

@@ -10,11 +10,8 @@ mod ledger;
 mod redis;
 
 mod crash;
-<<<<<<< main
-mod group;
-=======
 mod disk;
->>>>>>> ledger
+mod group;
 mod herd;
 mod load;
 mod node;

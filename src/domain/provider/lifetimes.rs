@@ -35,6 +35,23 @@ impl RefreshClass {
     }
 }
 
+/// How often a provider may be asked: so many in so long, and at most so many at once after a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    pub count: u32,
+    pub per: Duration,
+    pub burst: u32,
+}
+
+impl Rate {
+    /// What comes after a pause is at most what comes in a second, or one.
+    pub fn new(count: u32, per: Duration) -> Self {
+        let count = count.max(1);
+        let of_a_second = u128::from(count) * Duration::from_secs(1).as_nanos() / per.as_nanos().max(1);
+        Self { count, per, burst: u32::try_from(of_a_second).unwrap_or(count).clamp(1, count) }
+    }
+}
+
 /// The `[refresh]` block.
 #[derive(Debug, Clone)]
 pub struct RefreshSpec {
@@ -43,6 +60,7 @@ pub struct RefreshSpec {
     pub(crate) max_age: Option<Duration>,
     pub(crate) idle_max: Option<Duration>,
     pub(crate) min_interval: Option<Duration>,
+    pub(crate) rate: Option<Rate>,
     pub(crate) note: Option<String>,
     pub(crate) request: RequestSpec,
     pub(crate) response: ResponseSpec,
@@ -73,8 +91,25 @@ impl RefreshSpec {
         self.min_interval
     }
 
+    /// How often the provider may be asked for a refresh, over all grants and nodes.
+    pub fn rate(&self) -> Option<Rate> {
+        self.rate
+    }
+
     /// How a refresh token is had, for people.
     pub fn note(&self) -> Option<&str> {
         self.note.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_worth_a_second() {
+        for (count, per, burst) in [(200, 1, 200), (100, 60, 1), (600, 60, 10), (1, 3600, 1)] {
+            assert_eq!(Rate::new(count, Duration::from_secs(per)).burst, burst, "{count} in {per} s");
+        }
     }
 }

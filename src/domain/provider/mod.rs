@@ -12,7 +12,7 @@ pub mod template;
 
 use std::collections::BTreeMap;
 
-pub use lifetimes::{RefreshClass, RefreshSpec};
+pub use lifetimes::{Rate, RefreshClass, RefreshSpec};
 pub use param::{NeededBy, ParamKind, ParamSpec};
 pub use redirects::{Loopback, RedirectRules};
 pub use request::{AfterConnectSpec, AuthorizeSpec, CallbackSpec, PkceUse, RequestSpec, RevokeSpec, ScopeSpec, UseSpec};

@@ -13,7 +13,7 @@ use crate::domain::provider::rules::Fault;
 use crate::domain::provider::template::{Template, TemplateError};
 use crate::domain::provider::{
     AfterConnectSpec, AuthorizeSpec, CallbackSpec, Known, Loopback, NeededBy, Owner, ParamKind, ParamSpec, PkceUse, ProviderSpec,
-    RedirectRules, RefreshClass, RefreshSpec, RequestSpec, ResponseSpec, RevokeSpec, ScopeSpec, UseSpec,
+    Rate, RedirectRules, RefreshClass, RefreshSpec, RequestSpec, ResponseSpec, RevokeSpec, ScopeSpec, UseSpec,
 };
 
 use super::shape::{FileShape, KindShape, KnownShape, LoopbackShape, NeededByShape, OptionsShape, ParamShape, PkceShape};
@@ -186,6 +186,7 @@ impl Convert {
             max_age: self.duration("refresh.max_age", shape.max_age.as_deref()),
             idle_max: self.duration("refresh.idle_max", shape.idle_max.as_deref()),
             min_interval: self.duration("refresh.min_interval", shape.min_interval.as_deref()),
+            rate: self.rate("refresh.rate", shape.rate.as_deref()),
             note: shape.note.clone(),
             request: self.request("refresh", &shape.request(), Some(token))?,
             response: self.response("refresh.response", &shape.response, Some(response))?,
@@ -238,6 +239,21 @@ impl Convert {
         let keep = self.keep(&format!("{at}.keep"), &shape.keep);
         let subject = self.pointers(&format!("{at}.subject"), shape.subject.as_ref(), &[]);
         Some(AfterConnectSpec { name: name?, request: request?, token_set, keep, subject, optional: shape.optional })
+    }
+
+    /// A whole number and a unit of time: `10/s`, `600/m`, `5000/h`.
+    fn rate(&mut self, at: &str, text: Option<&str>) -> Option<Rate> {
+        let read = |text: &str| {
+            let (count, unit) = text.split_once('/')?;
+            let (_, seconds) = [("s", 1), ("m", 60), ("h", 3_600)].into_iter().find(|(known, _)| *known == unit)?;
+            let count = count.parse().ok().filter(|count| (1..=1_000_000).contains(count))?;
+            Some(Rate::new(count, Duration::from_secs(seconds)))
+        };
+        let rate = read(text?);
+        if rate.is_none() {
+            self.fault(at, "must be a whole number and one of /s, /m, /h, such as \"10/s\"");
+        }
+        rate
     }
 
     /// A whole number and a unit: `30s`, `10m`, `8h`, `90d`.

@@ -59,6 +59,7 @@ request_shape!(RefreshShape {
     max_age: Option<String>,
     idle_max: Option<String>,
     min_interval: Option<String>,
+    rate: Option<String>,
     note: Option<String>,
     #[serde(default)]
     response: ResponseShape,

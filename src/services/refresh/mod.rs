@@ -1,6 +1,7 @@
 //! Refreshing tokens: once, however many ask. A flight is a task of this node; callers only wait for
 //! it, each with its own patience, and may hang up at any point.
 
+pub mod admission;
 mod flight;
 mod flights;
 mod landing;
@@ -41,6 +42,8 @@ pub struct RefreshPolicy {
     pub confirm_after: Duration,
     /// An integration whose client the provider refuses rests for so long.
     pub breaker: Duration,
+    /// Refreshes per second of a provider whose file names no rate, over all nodes.
+    pub rate: u32,
 }
 
 impl Default for RefreshPolicy {
@@ -53,6 +56,7 @@ impl Default for RefreshPolicy {
             backoff_cap: Duration::from_secs(15 * 60),
             confirm_after: Duration::from_secs(30),
             breaker: Duration::from_secs(30),
+            rate: 100,
         }
     }
 }
