@@ -77,19 +77,18 @@ impl Which {
     }
 }
 
-/// One commit: both records are judged by the versions they were read with.
+/// One commit: both records are judged by the versions they were read with. The connection's is always among them:
+/// a flight record goes with its connection, and its versions begin anew with the next one.
 #[derive(Debug, Clone)]
 pub struct Write {
     pub connection: RecordWrite,
     pub flight: Option<FlightWrite>,
-    /// Entries of the connection's history, in the same commit. Only with a connection that is put.
+    /// Entries of the connection's history, in the same commit. None without a connection that is put.
     pub news: Vec<News>,
 }
 
 #[derive(Debug, Clone)]
 pub enum RecordWrite {
-    /// It plays no part in this commit.
-    Leave,
     /// It must still have this version, and is not written.
     Require { version: u64 },
     /// `after` in the place of `before`, which was read with `version`; it has `version + 1` then.

@@ -78,7 +78,8 @@ impl Machine {
             Some(flight) => {
                 let flight = if mine { Flight { lease: None, intent: None, ..flight.clone() } } else { flight.clone() };
                 let flight = Some(records.flight_write(flight));
-                self.commit(Goal::Commit, Write { connection: RecordWrite::Leave, flight, news: Vec::new() })
+                let connection = RecordWrite::Require { version: records.found.version };
+                self.commit(Goal::Commit, Write { connection, flight, news: Vec::new() })
             }
             None => self.pursue(Goal::Tell(records.refreshed())),
         }

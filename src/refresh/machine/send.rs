@@ -126,7 +126,7 @@ impl Machine {
                 let silent = invariants::tells_the_truth(records.connection(), &record, &self.plan).is_err();
                 let (connection, news) = match silent {
                     true => in_doubt(records, &self.plan, "no_answer", now),
-                    false => (RecordWrite::Leave, Vec::new()),
+                    false => (RecordWrite::Require { version: records.found.version }, Vec::new()),
                 };
                 let flight = Some(records.flight_write(record));
                 self.commit(Goal::Release(outcome), Write { connection, flight, news })
