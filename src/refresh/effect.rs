@@ -77,10 +77,14 @@ impl Which {
     }
 }
 
-/// One commit: both records are judged by the versions they were read with. The connection's is always among them:
-/// a flight record goes with its connection, and its versions begin anew with the next one.
+/// One commit: both records are judged by the versions they were read with, and only in the store where they were
+/// read: after a failover the same version may be of another write, so that a write which reaches another epoch than
+/// its own is not applied and answered with `Conflict`. The connection's version is always among them,
+/// since a flight record goes with its connection, and its versions begin anew with the next one.
 #[derive(Debug, Clone)]
 pub struct Write {
+    /// `Kv::epoch` of the records that this was derived from.
+    pub epoch: u64,
     pub connection: RecordWrite,
     pub flight: Option<FlightWrite>,
     /// Entries of the connection's history, in the same commit. None without a connection that is put.

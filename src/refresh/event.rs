@@ -28,7 +28,7 @@ pub enum Event {
 
     /// To `Announce` and `Commit`: durable, as the store is configured to be durable.
     Committed,
-    /// To `Announce` and `Commit`: a version was another one; nothing was written.
+    /// To `Announce` and `Commit`: a version was another one, or the store was; nothing was written.
     Conflict,
     /// To `Announce` and `Commit`: an error. Whether anything was written is not known.
     NotCommitted,
@@ -63,6 +63,8 @@ pub enum Event {
 /// Connection and flight record as the store has them, each with its version.
 #[derive(Debug, Clone)]
 pub struct Found {
+    /// `Kv::epoch` from before the read was sent.
+    pub epoch: u64,
     pub connection: Arc<Connection>,
     pub version: u64,
     /// The flight record of the plan's token set, and its version.

@@ -46,8 +46,7 @@ pub fn may_send(
         return Err(Broken("I5: a request without a token"));
     }
     let doubt = schedule::Doubt { count: flight.doubts, since: flight.doubted_at };
-    let refused = flight.backoff.refused_since.is_some();
-    if !refused && !schedule::rest_in_doubt(plan.class, doubt, &set.current, now).is_zero() {
+    if !schedule::rest_in_doubt(plan.class, doubt, &set.current, now).is_zero() {
         return Err(Broken("I5: a token in doubt that must rest"));
     }
     Ok(())

@@ -11,7 +11,7 @@ use crate::domain::event::EventKind;
 use crate::domain::flight::{Backoff, Flight};
 use crate::domain::provider::RefreshClass;
 use crate::domain::tokens::{FailureClass, ProviderFailure};
-use crate::refresh::effect::{Effect, News, RecordWrite, Which, Write};
+use crate::refresh::effect::{Effect, News, Which, Write};
 use crate::refresh::invariants;
 use crate::refresh::outcome::{Outcome, Setback, Why};
 use crate::refresh::plan::At;
@@ -27,7 +27,7 @@ impl Machine {
         let mine = records.intent().is_some_and(|intent| self.is_mine(intent));
         if set.generation != self.plan.generation {
             // The race was lost to tokens that are there.
-            return self.release(Some(records.refreshed()), records, at.now);
+            return self.release(Some(records.refreshed()), records, at);
         }
         let settled = self.replay.as_ref().is_some_and(|receipt| receipt.settled);
         if !mine || settled {
@@ -46,7 +46,7 @@ impl Machine {
             }
         }
         let write = self.failure_write(records, &draft.record, failure, at.now);
-        self.commit(Goal::Commit, write)
+        self.commit(Goal::Commit, write, at)
     }
 
     /// Lands with the failure in hand, and sends nothing more.
@@ -110,8 +110,7 @@ impl Machine {
         let news = event_of(before, &after, announced.backoff.failures);
         let news = news.map(|kind| News { kind, detail: Some(failure.code.clone()) }).into_iter().collect();
         self.setback = Some(Setback { why: if over { Why::NeedsReauth } else { setback.why }, ..setback });
-        let connection = RecordWrite::Put { before: before.clone(), version: records.found.version, after: Arc::new(after) };
-        Write { connection, flight: Some(records.flight_write(record)), news }
+        records.write(Some(after), Some(record), news)
     }
 
     fn setback(&mut self, records: &Records, record: &Flight, failure: &ProviderFailure, now: Timestamp) -> Setback {

@@ -1,8 +1,6 @@
 //! The end of a flight whose provider answered with tokens: they become durable, judged by consent and
 //! generation and never by the lease (docs/refresh.md, step 9).
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 
 use crate::domain::connection::{Connection, Rotation, TokenSet, Tokens};
@@ -46,11 +44,11 @@ impl Machine {
         let (after, rotation) = Connection::clone(before).rotated(&plan.grant, &plan.set, plan.generation, tokens, at.now);
         match rotation {
             Rotation::OtherGrant => self.pursue(Goal::Tell(Outcome::Gone)),
-            Rotation::Known => self.land_known(records),
+            Rotation::Known => self.land_known(records, at),
             Rotation::Advanced | Rotation::KeptAside => {
                 let write = self.stored(records, after, answer);
                 invariants::hold(|| invariants::kept(before, &write, &self.plan));
-                self.commit(Goal::Commit, write)
+                self.commit(Goal::Commit, write, at)
             }
         }
     }
@@ -72,14 +70,12 @@ impl Machine {
 
     /// These very tokens are stored. If by a commit whose answer was lost, another write behind it makes sure that
     /// both are durable; and an intent that a failover left behind goes.
-    fn land_known(&mut self, records: &Records) -> Effect {
+    fn land_known(&mut self, records: &Records, at: &At) -> Effect {
         let mine = records.intent().is_some_and(|intent| self.is_mine(intent));
         match records.flight().filter(|_| mine || self.uncertain) {
             Some(flight) => {
                 let flight = if mine { Flight { lease: None, intent: None, ..flight.clone() } } else { flight.clone() };
-                let flight = Some(records.flight_write(flight));
-                let connection = RecordWrite::Require { version: records.found.version };
-                self.commit(Goal::Commit, Write { connection, flight, news: Vec::new() })
+                self.commit(Goal::Commit, records.write(None, Some(flight), Vec::new()), at)
             }
             None => self.pursue(Goal::Tell(records.refreshed())),
         }
@@ -99,8 +95,7 @@ impl Machine {
             news.push(News { kind: EventKind::ScopesChanged, detail: None });
         }
         let after = if leads { after.with_metadata(answer.metadata.clone()) } else { after };
-        let connection = RecordWrite::Put { before: before.clone(), version: records.found.version, after: Arc::new(after) };
-        Write { connection, flight: self.flown(records, generation).map(|flight| records.flight_write(flight)), news }
+        records.write(Some(after), self.flown(records, generation), news)
     }
 
     /// The flight record once these tokens are stored. Another flight's intent is left alone: that one knows what

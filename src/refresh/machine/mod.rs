@@ -15,7 +15,7 @@ use crate::domain::connection::{Connection, TokenSet};
 use crate::domain::flight::{Flight, Intent};
 use crate::domain::tokens::{ProviderFailure, TokenAnswer};
 
-use super::effect::{Effect, FlightWrite, RecordWrite, Which, Write};
+use super::effect::{Effect, FlightWrite, News, RecordWrite, Which, Write};
 use super::event::{Event, Found};
 use super::outcome::{Outcome, Setback, Why};
 use super::plan::{At, Plan, Receipt};
@@ -225,7 +225,7 @@ impl Machine {
 
     fn found(&mut self, goal: Goal, records: Records, at: &At) -> Effect {
         match goal {
-            Goal::Release(outcome) => self.release(outcome, &records, at.now),
+            Goal::Release(outcome) => self.release(outcome, &records, at),
             goal => {
                 self.records = Some(records);
                 if matches!(goal, Goal::Commit) { self.land(at) } else { self.prepare(at) }
@@ -271,7 +271,10 @@ impl Machine {
         self.wait(span, goal)
     }
 
-    fn commit(&mut self, goal: Goal, write: Write) -> Effect {
+    fn commit(&mut self, goal: Goal, write: Write, at: &At) -> Effect {
+        if write.epoch != at.epoch {
+            return self.read(if matches!(goal, Goal::Note(_)) { Goal::Prepare } else { goal });
+        }
         self.phase = Phase::Committing(goal, Box::new(write.clone()));
         Effect::Commit(write)
     }
@@ -371,13 +374,23 @@ impl Records {
         !self.found.connection.is_gone() && self.found.connection.grant_id == plan.grant
     }
 
-    fn refreshed(&self) -> Outcome {
-        Outcome::Refreshed { connection: self.found.connection.clone(), version: Some(self.found.version) }
+    fn version(&self) -> u64 {
+        self.found.version
     }
 
-    /// The flight record in the place of the one that is there.
-    fn flight_write(&self, record: Flight) -> FlightWrite {
-        FlightWrite { record, version: self.flight_version() }
+    /// A write that is derived from these records. Without a connection to put, it must still be the same.
+    fn write(&self, connection: Option<Connection>, flight: Option<Flight>, news: Vec<News>) -> Write {
+        let version = self.version();
+        let connection = match connection {
+            Some(after) => RecordWrite::Put { before: self.connection().clone(), version, after: after.into() },
+            None => RecordWrite::Require { version },
+        };
+        let flight = flight.map(|record| FlightWrite { record, version: self.flight_version() });
+        Write { epoch: self.found.epoch, connection, flight, news }
+    }
+
+    fn refreshed(&self) -> Outcome {
+        Outcome::Refreshed { connection: self.found.connection.clone(), version: Some(self.found.version) }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::domain::event::EventKind;
 use crate::domain::flight::{Flight, Intent};
 use crate::domain::provider::RefreshClass;
 use crate::domain::tokens::FailureClass;
-use crate::refresh::effect::{Effect, News, RecordWrite, Which, Write};
+use crate::refresh::effect::{Effect, News, Which, Write};
 use crate::refresh::outcome::{Outcome, Setback, Why};
 use crate::refresh::plan::{At, Plan};
 use crate::refresh::schedule::{self, Doubt};
@@ -33,7 +33,7 @@ impl Machine {
         let Some(records) = &self.records else { return self.read(Goal::Prepare) };
         match turn(records, &self.plan, at) {
             Turn::End(outcome) => self.pursue(Goal::Tell(outcome)),
-            Turn::Note(write, outcome) => self.commit(Goal::Note(outcome), *write),
+            Turn::Note(write, outcome) => self.commit(Goal::Note(outcome), *write, at),
             Turn::Ours(draft) if self.named == 0 || at.mono < self.give_up => self.admit(draft),
             Turn::Busy if at.mono + self.plan.policy.look_every <= self.give_up => {
                 self.wait(self.plan.policy.look_every, Goal::Prepare)
@@ -135,27 +135,25 @@ fn doubted(records: &Records, plan: &Plan, mut record: Flight, rest: Duration, a
     record.backoff.class = Some(FailureClass::InDoubt);
     "no_answer".clone_into(&mut record.backoff.code);
     record.backoff.not_before = after(at.now, rest);
-    let (connection, news) = in_doubt(records, plan, "no_answer", at.now);
-    Write { connection, flight: Some(records.flight_write(record)), news }
+    in_doubt(records, plan, "no_answer", Some(record), at.now)
 }
 
 /// The intent stays, and so does the grant, until its node comes back or nothing is left to be served.
 fn away(records: &Records, plan: &Plan, at: &At) -> Turn {
     let outcome = Outcome::failed(Why::Provider, "node_away", plan.policy.confirm_after);
     if matches!(records.connection().status, Status::Active) {
-        let (connection, news) = in_doubt(records, plan, "node_away", at.now);
-        return Turn::Note(Box::new(Write { connection, flight: None, news }), outcome);
+        return Turn::Note(Box::new(in_doubt(records, plan, "node_away", None, at.now)), outcome);
     }
     Turn::End(outcome)
 }
 
 /// I14: what is not provably alive says so.
-pub(super) fn in_doubt(records: &Records, plan: &Plan, reason: &str, now: Timestamp) -> (RecordWrite, Vec<News>) {
+pub(super) fn in_doubt(records: &Records, plan: &Plan, reason: &str, flight: Option<Flight>, now: Timestamp) -> Write {
     let before = records.connection();
     let after = Connection::clone(before).refresh_failed(&plan.set, FailureClass::InDoubt, reason, now).in_doubt(reason, now);
     let fell = after.status != before.status;
     let news = if fell { vec![News { kind: EventKind::InDoubt, detail: Some(reason.to_owned()) }] } else { Vec::new() };
-    (RecordWrite::Put { before: before.clone(), version: records.found.version, after: after.into() }, news)
+    records.write(Some(after), flight, news)
 }
 
 pub(super) fn after(now: Timestamp, span: Duration) -> Option<Timestamp> {

@@ -3,18 +3,18 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use crate::domain::flight::{Flight, Intent, Lease};
 use crate::domain::tokens::{FailureClass, ProviderFailure};
-use crate::refresh::effect::{Effect, RecordWrite, Which, Write};
+use crate::refresh::effect::{Effect, Which, Write};
 use crate::refresh::event::Event;
 use crate::refresh::gate::{self, GateView};
-use crate::refresh::invariants;
 use crate::refresh::outcome::Outcome;
 use crate::refresh::plan::At;
+use crate::refresh::{invariants, schedule};
 
-use super::prepare::{elsewhere, in_doubt};
+use super::prepare::{doubt_of, elsewhere, in_doubt};
 use super::{Draft, Goal, Machine, Phase, Records, Sign, Verdict, store_away};
 
 /// A request in doubt is repeated within so long of its end, where a repetition harms nothing.
@@ -57,11 +57,10 @@ impl Machine {
             }),
             ..draft.record.clone()
         };
-        let write = Write {
-            connection: RecordWrite::Require { version: records.found.version },
-            flight: Some(records.flight_write(record)),
-            news: Vec::new(),
-        };
+        if records.found.epoch != at.epoch {
+            return self.read(if self.verdict.is_some() { Goal::Commit } else { Goal::Prepare });
+        }
+        let write = records.write(None, Some(record), Vec::new());
         let sign = Sign { since: at.mono, epoch: at.epoch };
         self.phase = Phase::Announcing(sign, Box::new(draft), Box::new(write.clone()));
         Effect::Announce(write)
@@ -99,10 +98,10 @@ impl Machine {
     pub(super) fn checked(&mut self, sign: Sign, view: &GateView, at: &At) -> Effect {
         let Some(records) = self.records.clone() else { return self.read(Goal::Release(None)) };
         if let Err(closed) = gate::admit(view, at) {
-            return self.release(Some(closed.into()), &records, at.now);
+            return self.release(Some(closed.into()), &records, at);
         }
-        let Some(announced) = self.announced.as_ref().filter(|_| self.is_in_time(sign, at)) else {
-            return self.release(None, &records, at.now);
+        let Some(announced) = self.announced.as_ref().filter(|draft| self.may_still_send(draft, &records, sign, at)) else {
+            return self.release(None, &records, at);
         };
         let (connection, which) = (records.connection().clone(), announced.which);
         invariants::hold(|| invariants::may_send(&connection, records.flight(), &self.plan, which, at.now));
@@ -110,26 +109,29 @@ impl Machine {
         Effect::Send { connection, which, until: at.mono + self.plan.policy.call_deadline }
     }
 
-    /// The lease outlives the call and its commit, and the store is the one that it was announced to.
-    fn is_in_time(&self, sign: Sign, at: &At) -> bool {
+    /// The lease outlives the call and its commit, the store is the one that it was announced to, and a grace window
+    /// has not closed meanwhile.
+    fn may_still_send(&self, draft: &Draft, records: &Records, sign: Sign, at: &At) -> bool {
         let policy = &self.plan.policy;
-        at.epoch == sign.epoch && at.mono + policy.call_deadline + policy.commit_budget <= sign.since + policy.lease()
+        let in_time = at.mono + policy.call_deadline + policy.commit_budget <= sign.since + policy.lease();
+        let rest = records
+            .set(&self.plan)
+            .map(|set| schedule::rest_in_doubt(self.plan.class, doubt_of(&draft.record), &set.current, at.now));
+        in_time && at.epoch == sign.epoch && rest.is_some_and(|rest| rest.is_zero())
     }
 
     /// Lease and intent are taken back, if they are still this flight's. What the announcement knew to be in doubt
     /// stays so, and the connection says it.
-    pub(super) fn release(&mut self, outcome: Option<Outcome>, records: &Records, now: Timestamp) -> Effect {
+    pub(super) fn release(&mut self, outcome: Option<Outcome>, records: &Records, at: &At) -> Effect {
         let mine = records.intent().is_some_and(|intent| self.is_mine(intent));
         match (records.flight().filter(|_| mine), outcome) {
             (Some(flight), outcome) => {
                 let record = Flight { lease: None, intent: None, ..flight.clone() };
-                let silent = invariants::tells_the_truth(records.connection(), &record, &self.plan).is_err();
-                let (connection, news) = match silent {
-                    true => in_doubt(records, &self.plan, "no_answer", now),
-                    false => (RecordWrite::Require { version: records.found.version }, Vec::new()),
+                let write = match invariants::tells_the_truth(records.connection(), &record, &self.plan) {
+                    Ok(()) => records.write(None, Some(record), Vec::new()),
+                    Err(_) => in_doubt(records, &self.plan, "no_answer", Some(record), at.now),
                 };
-                let flight = Some(records.flight_write(record));
-                self.commit(Goal::Release(outcome), Write { connection, flight, news })
+                self.commit(Goal::Release(outcome), write, at)
             }
             (None, _) if self.told => self.pursue(Goal::Settle),
             (None, Some(outcome)) => self.pursue(Goal::Tell(outcome)),
