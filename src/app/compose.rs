@@ -27,7 +27,7 @@ use crate::services::connections::Connections;
 use crate::services::defined::{Defined, Definitions};
 use crate::services::integrations::Integrations;
 use crate::services::nodes::{EnterError, NodePolicy, Nodes};
-use crate::services::refresh::{RefreshPolicy, Refresher};
+use crate::services::refresh::{Means, RefreshPolicy, Refresher};
 use crate::services::sandbox::Sandbox;
 use crate::services::standing::Standing;
 use crate::services::vault::Vault;
@@ -166,7 +166,7 @@ impl Shared {
             Arc::new(Integrations::new(self.core.clone(), catalogue.clone(), defined.clone(), redirect, self.trust));
         let connections = self.connections(integrations.clone());
         let connect = self.connect(&rules, integrations.clone(), connections.clone());
-        let refresher = self.refresher(rules.refresh);
+        let refresher = self.refresher(rules.refresh, integrations.clone());
         let (core, known) = (self.core.clone(), self.known.clone());
         Services {
             catalogue,
@@ -218,9 +218,17 @@ impl Shared {
         Connect::new(self.core.clone(), integrations, connections, self.outbound.clone(), aside)
     }
 
-    fn refresher(&self, policy: RefreshPolicy) -> Arc<Refresher> {
-        let (core, known, outbound) = (self.core.clone(), self.known.clone(), self.outbound.clone());
-        Arc::new(Refresher::new(core, known, outbound, policy, self.nodes.id().to_owned(), self.runtime.clone()))
+    fn refresher(&self, policy: RefreshPolicy, integrations: Arc<Integrations>) -> Arc<Refresher> {
+        let means = Means {
+            core: self.core.clone(),
+            connections: self.known.clone(),
+            integrations,
+            journal: self.journal.clone(),
+            outbound: self.outbound.clone(),
+            nodes: self.nodes.clone(),
+            runtime: self.runtime.clone(),
+        };
+        Arc::new(Refresher::new(means, policy))
     }
 }
 

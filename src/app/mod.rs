@@ -130,6 +130,7 @@ impl Application {
         let restored = parts.restored;
         let services = world.services(settings, parts, place).await?;
         services.nodes.enter(restored).await?;
+        services.refresher.begin().await;
         let trusted_proxies = server.trusted_proxies.clone();
         let state = web::Data::new(State { services, trusted_proxies, hosts });
         Ok(Self { settings: server, listener, ops, ops_address, sandbox, address, state, folder })

@@ -176,6 +176,11 @@ pub trait Kv: Send + Sync + 'static {
         0
     }
 
+    /// Whether other nodes may work with this store.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// What this store can lose, and how to change that, each in a sentence to the operator.
     fn notes(&self) -> Vec<String> {
         Vec::new()

@@ -87,7 +87,7 @@ impl From<Closed> for Outcome {
     fn from(closed: Closed) -> Self {
         match closed {
             Closed::Draining => Outcome::failed(Why::Stopping, "stopping", DRAIN_RETRY),
-            Closed::Restored => Outcome::failed(Why::Store, "restored", RESTORED_RETRY),
+            Closed::Restored => Outcome::failed(Why::Held, "restored", RESTORED_RETRY),
             Closed::Reconciling(rest) => Outcome::failed(Why::Store, "reconciling", rest),
             Closed::JournalFull => Outcome::failed(Why::Store, "journal_full", JOURNAL_RETRY),
             Closed::JournalBroken => Outcome::failed(Why::Store, "journal_broken", JOURNAL_RETRY),

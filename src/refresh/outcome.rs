@@ -38,6 +38,8 @@ pub enum Why {
     Provider,
     /// The store, or this node's journal, does not take what must be durable.
     Store,
+    /// The operator holds refreshes back, or has to.
+    Held,
     /// This node is stopping.
     Stopping,
 }

@@ -100,6 +100,11 @@ impl<R: Record + Send + Sync + 'static> Cached<R> {
         self.entries.invalidate(id).await;
     }
 
+    /// What was read may be of a store that is gone.
+    pub fn forget_all(&self) {
+        self.entries.invalidate_all();
+    }
+
     /// Keeps the newer of two: a read that began before a commit must not bury what was committed. A
     /// read that began later is the truth, whatever its version: versions begin anew where a tombstone
     /// has gone, and fall where a store was restored.

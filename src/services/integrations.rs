@@ -166,6 +166,19 @@ impl Integrations {
         Ok(Active { integration: found.record, provider })
     }
 
+    /// The same, enabled or not: to finish what was begun.
+    pub async fn known(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        name: &IntegrationName,
+    ) -> Result<Option<Active>, Refusal> {
+        let id = IntegrationId::derive(tenant, provider, name);
+        let Some(found) = self.cache.read(id.as_str(), || keys::integration(tenant, &id)).await? else { return Ok(None) };
+        let provider = self.provider_of(&found.record).await?;
+        Ok(provider.map(|provider| Active { integration: found.record, provider }))
+    }
+
     /// The provider of an integration; it is asked for with every token, so nothing but the cache is.
     async fn provider_of(&self, integration: &Integration) -> Result<Option<Arc<Provider>>, Refusal> {
         if !integration.own_provider {

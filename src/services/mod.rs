@@ -132,7 +132,13 @@ impl Services {
         let held = self.core.standing.held();
         let of_provider = |(provider, code)| format!("{provider}: {}", Hold::Provider { code }.advice());
         let standing = self.core.standing.hold_all().map(|hold| hold.advice());
-        standing.into_iter().chain(held.into_iter().map(of_provider)).chain(self.core.store.notes()).collect()
+        let journal = match self.journal.state().pending {
+            0 => None,
+            1 => Some("1 refresh waits in the journal for the store".to_owned()),
+            many => Some(format!("{many} refreshes wait in the journal for the store")),
+        };
+        let held = standing.into_iter().chain(held.into_iter().map(of_provider));
+        held.chain(journal).chain(self.core.store.notes()).collect()
     }
 
     /// What keeps the server from its work, if anything.
@@ -146,6 +152,12 @@ impl Services {
         self.core.store.ping().await.map_err(|error| {
             tracing::warn!(%error, "not ready");
             "the store cannot be reached"
-        })
+        })?;
+        let journal = self.journal.state();
+        match journal.broken {
+            Some(_) => Err("the journal is broken, so that nothing is refreshed; look after the disk of `node.data` and restart"),
+            None if journal.is_nearly_full() => Err("the journal is nearly full, so that nothing is refreshed"),
+            None => Ok(()),
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::{Account, ConnectionId, EndUserId, IntegrationName, ProviderId, TokenSetName};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
-use crate::store::keys;
+use crate::store::{RecordKey, StoreError, keys};
 
 use super::Core;
 use super::cached::{Cached, Found};
@@ -116,7 +116,7 @@ impl Vault {
         let asked = Asked { caller, active, query: &query };
         let id = ConnectionId::derive(tenant, &query.end_user, &asked.active.integration.id, &query.account);
         let key = || keys::connection(tenant, &id);
-        let mut found = self.connections.read(id.as_str(), key).await?;
+        let mut found = self.look_up(&id, key).await?;
         if found.as_ref().is_some_and(|found| found.record.is_gone()) {
             // An absence is never taken from the cache: the end user may just have connected elsewhere.
             found = self.connections.reread(id.as_str(), &key()).await?;
@@ -126,6 +126,7 @@ impl Vault {
                 return Err(self.not_connected(&asked).await);
             };
             let name = chosen_set(&current.record, query.token_set.as_ref())?;
+            let current = self.refresher.newest(current, &name);
             let Some(set) = current.record.set(&name) else { return Err(no_such_set(&current.record)) };
             let now = self.core.clock.now();
             let order = || order(&asked.active, &current, &name, set.generation);
@@ -141,13 +142,16 @@ impl Vault {
                     // That may have taken long: who was cut off meanwhile is not served.
                     self.integrations.active(tenant, &query.provider, &query.integration).await?;
                     found = match outcome {
-                        Outcome::Refreshed(newer) if newer.record.set(&name).is_some() => {
-                            return Ok(served(&newer, name, self.core.clock.now(), None));
+                        Outcome::Refreshed { connection, version } => {
+                            let newer = Found { record: connection, version: version.unwrap_or(current.version) };
+                            if newer.record.set(&name).is_some() {
+                                return Ok(served(&newer, name, self.core.clock.now(), None));
+                            }
+                            Some(newer)
                         }
-                        Outcome::Refreshed(newer) => Some(newer),
                         Outcome::Gone => self.connections.reread(id.as_str(), &key()).await?,
                         Outcome::Failed(setback) => {
-                            let still = self.connections.read(id.as_str(), key).await?;
+                            let still = self.look_up(&id, key).await?.map(|still| self.refresher.newest(still, &name));
                             if still.as_ref().is_some_and(|still| is_same(&still.record, &current.record, &name)) {
                                 return self.make_do(&asked, &current, name, setback).await;
                             }
@@ -158,6 +162,18 @@ impl Vault {
             }
         }
         Err(Refusal::new(ErrorCode::Conflict, "The connection is being changed at this moment; try again."))
+    }
+
+    /// The connection as last read. While the store is away, what this node's journal has of it stands in.
+    async fn look_up(
+        &self,
+        id: &ConnectionId,
+        key: impl FnOnce() -> RecordKey<Connection>,
+    ) -> Result<Option<Found<Connection>>, StoreError> {
+        match self.connections.read(id.as_str(), key).await {
+            Err(StoreError::Unavailable(why)) => self.refresher.held(id).map(Some).ok_or(StoreError::Unavailable(why)),
+            other => other,
+        }
     }
 
     fn need(&self, asked: &Asked<'_>, connection: &Connection, set: &TokenSet, now: Timestamp) -> Result<Need, Refusal> {

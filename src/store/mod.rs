@@ -90,6 +90,11 @@ impl Store {
         self.kv.epoch()
     }
 
+    /// Whether other nodes may work with this store ([`Kv::is_shared`]).
+    pub fn is_shared(&self) -> bool {
+        self.kv.is_shared()
+    }
+
     /// What this store can lose ([`Kv::notes`]).
     pub fn notes(&self) -> Vec<String> {
         self.kv.notes()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use claviger::adapters::journal::{BYTES, BlockJournal};
 use claviger::domain::call::{HttpAnswer, HttpCall};
 use claviger::ports::node_memory::Forgetful;
 use claviger::ports::outbound::{CallError, Outbound};
@@ -18,7 +19,7 @@ use claviger::services::connections::Connections;
 use claviger::services::defined::{Defined, Definitions};
 use claviger::services::integrations::{Integrations, RedirectStyle};
 use claviger::services::nodes::{NodePolicy, Nodes};
-use claviger::services::refresh::{RefreshPolicy, Refresher};
+use claviger::services::refresh::{Means, RefreshPolicy, Refresher};
 use claviger::services::vault::Vault;
 use claviger::services::{Core, Services};
 use tokio::runtime::Handle;
@@ -32,7 +33,7 @@ impl Outbound for NoWayOut {
     }
 }
 
-pub fn services(core: &Core, accounts: Accounts, api_keys: ApiKeys) -> Services {
+pub async fn services(core: &Core, accounts: Accounts, api_keys: ApiKeys) -> Services {
     let trust = Trust { trust: Duration::from_secs(1), cut_off: Duration::from_secs(30), entries: 100 };
     let (outbound, runtime, node) = (Arc::new(NoWayOut), Handle::current(), "test".to_owned());
     let (redirect, refresh) = (RedirectStyle::PerIntegration, RefreshPolicy::default());
@@ -54,8 +55,19 @@ pub fn services(core: &Core, accounts: Accounts, api_keys: ApiKeys) -> Services 
     let aside = (policy, runtime.clone());
     let connect = Connect::new(core.clone(), integrations.clone(), connections.clone(), outbound.clone(), aside);
     let beat = NodePolicy { beat: Duration::from_secs(5), tolerance: 0 };
-    let nodes = Arc::new(Nodes::new(core.clone(), Arc::new(Forgetful), beat, node.clone()).unwrap());
-    let refresher = Arc::new(Refresher::new(core.clone(), known.clone(), outbound, refresh, node, runtime));
+    let nodes = Arc::new(Nodes::new(core.clone(), Arc::new(Forgetful), beat, node).unwrap());
+    let journal = Arc::new(BlockJournal::in_memory(*BYTES.start()).unwrap());
+    let journal = Arc::new(core.store.journal(journal).await.unwrap());
+    let means = Means {
+        core: core.clone(),
+        connections: known.clone(),
+        integrations: integrations.clone(),
+        journal: journal.clone(),
+        outbound: outbound,
+        nodes: nodes.clone(),
+        runtime: runtime.clone(),
+    };
+    let refresher = Arc::new(Refresher::new(means, refresh));
     let vault = Vault::new(core.clone(), integrations.clone(), known, refresher.clone(), connect.clone());
     let stopping = std::sync::atomic::AtomicBool::new(false);
     Services {
@@ -71,5 +83,6 @@ pub fn services(core: &Core, accounts: Accounts, api_keys: ApiKeys) -> Services 
         connections,
         refresher,
         nodes,
+        journal,
     }
 }

@@ -236,7 +236,7 @@ impl World {
         let Setup { signup, proxied, proofs, hashes_at_once } = setup;
         let settings = AccountSettings { signup, trust: TRUST, proofs, hashes_at_once };
         let accounts = Accounts::new(core.clone(), mail.clone(), settings, Handle::current());
-        let services = crate::broker::services(&core, accounts, ApiKeys::new(core.clone(), TRUST, 100));
+        let services = crate::broker::services(&core, accounts, ApiKeys::new(core.clone(), TRUST, 100)).await;
         let trusted_proxies: Vec<IpAddr> = if proxied { vec!["127.0.0.1".parse().unwrap()] } else { Vec::new() };
         let state = web::Data::new(State { services, trusted_proxies, hosts: None });
         let url = serve(state.clone());

@@ -192,7 +192,7 @@ async fn a_grant_is_over_when_the_provider_says_so_twice() {
     scene.provider.always(TOKEN, Act::oauth_error(400, "invalid_grant"));
     let (status, said) = scene.tenant.try_token("fake", "alice").await;
     assert_eq!((status, text(&said["code"]).as_str()), (503, "provider_unavailable"), "{said}");
-    assert_eq!(scene.connection().await["status"], "active");
+    assert_eq!(scene.connection().await["status"], "in_doubt", "it may be over, and nobody knows yet");
 
     scene.app.clock.advance(Duration::from_secs(29));
     assert_eq!(scene.tenant.try_token("fake", "alice").await.0, 503);

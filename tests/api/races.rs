@@ -87,6 +87,8 @@ async fn passing<T>(clock: &TestClock, (sleepers, step): (usize, Duration), call
 
 /// A caller waits, and behind it a flight that tries again.
 const BOTH: (usize, Duration) = (2, Duration::from_millis(1));
+/// A flight alone, which tries to commit.
+const FLIGHT: (usize, Duration) = (0, Duration::from_millis(10));
 const CALLER: (usize, Duration) = (1, Duration::from_secs(1));
 
 fn forced(tenant: &Tenant) -> tokio::task::JoinHandle<(u16, Value)> {
@@ -182,21 +184,37 @@ async fn a_commit_whose_answer_is_lost_for_good_doubles_nothing() {
     assert_eq!(scene.provider.refreshes(), 1);
 }
 
-/// Nothing is visible before it is durable, and nothing that was received is dropped.
+/// What was received is in the journal before anybody sees it: with the store away this node answers with it,
+/// and the store has it as soon as it is back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn new_tokens_wait_for_a_store_that_is_away() {
+async fn a_node_answers_from_its_journal_while_the_store_is_away() {
     let scene = Scene::connected("rotate_strict").await;
     let gate = scene.holds_refreshes();
     let call = forced(&scene.tenant);
     gate.reached_by(1).await;
     scene.kv.set_down(true);
     gate.open();
-    let (status, said) = scene.tenant.try_token("fake", "alice").await;
-    assert_eq!(status, 200, "{said}");
-    assert_ne!(said["access_token"], "at-new");
-    assert!(!call.is_finished());
+    assert_eq!(call.await.unwrap().1["access_token"], "at-new", "whoever waited for the refresh");
+    for _ in 0..2 {
+        let (status, said) = scene.tenant.try_token("fake", "alice").await;
+        assert_eq!(
+            (status, said["access_token"].as_str(), said["generation"].as_u64()),
+            (200, Some("at-new"), Some(2)),
+            "{said}"
+        );
+        // Longer than what was read is trusted.
+        scene.wait(2);
+    }
     scene.kv.set_down(false);
-    assert_eq!(passing(&scene.clock, BOTH, call).await.1["access_token"], "at-new");
+    // Another node reads the store, and sees the tokens once they are there.
+    let (_second, other, _) = scene.second_node().await;
+    let committed = tokio::spawn(async move {
+        while other.try_token("fake", "alice").await.1["access_token"] != "at-new" {
+            tokio::task::yield_now().await;
+        }
+    });
+    passing(&scene.clock, FLIGHT, committed).await;
+    assert_eq!(scene.provider.refreshes(), 1);
 }
 
 /// A caller whose patience ends is not served what was revoked, or whose integration was disabled,

@@ -107,6 +107,8 @@ async fn a_file_put_back_in_its_place_is_noticed_and_stays_noticed() {
     world.put_back();
 
     let mut app = app.started_again(world.setup()).await;
+    assert_eq!(tenant.at(&app).token("fake", "alice").await["generation"], 2, "the node's journal leads the store forward");
+    app.clock.advance(HOUR);
     for _ in 0..2 {
         let tenant = tenant.at(&app);
         let said = ready_saying(&tenant, "restore mode since").await;

@@ -29,8 +29,8 @@ use url::Url;
 
 use crate::clock::TestClock;
 
-/// What a server does by itself, and sleeps between: it beats.
-const BACKGROUND: usize = 1;
+/// What a server does by itself, and sleeps between: it beats, and looks after its store.
+const BACKGROUND: usize = 2;
 pub const PASSWORD: &str = "a long enough password";
 
 /// How a test's server differs from the usual one.
@@ -446,6 +446,7 @@ fn settings(setup: &Setup, folder: &Path) -> Settings {
     let mut fixed = vec![
         ("server.listen", "127.0.0.1:0".to_owned()),
         ("server.workers", "2".to_owned()),
+        ("journal.bytes", "4MiB".to_owned()),
         ("node.data", folder.join("node").display().to_string()),
         ("store.url", setup.store_url.clone().unwrap_or_else(|| "memory:".to_owned())),
         ("store.allow_volatile", "true".to_owned()),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::{App, HttpServer, middleware::from_fn, web};
+use claviger::adapters::journal::{BYTES, BlockJournal};
 use claviger::adapters::mail::LogMail;
 use claviger::adapters::system::SystemEntropy;
 use claviger::domain::caller::Caller;
@@ -24,7 +25,7 @@ use claviger::services::connections::{Connections, Filter};
 use claviger::services::defined::{Defined, Definitions};
 use claviger::services::integrations::{EnableProvider, Integrations, RedirectStyle};
 use claviger::services::nodes::{NodePolicy, Nodes};
-use claviger::services::refresh::{RefreshPolicy, Refresher};
+use claviger::services::refresh::{Means, RefreshPolicy, Refresher};
 use claviger::services::standing::Standing;
 use claviger::services::vault::Vault;
 use claviger::services::{Core, Services};
@@ -111,7 +112,7 @@ impl World {
         };
         let provider = Arc::new(FakeProvider::default());
         let folder = tempfile::tempdir().unwrap();
-        let services = services(&core, &provider, folder.path(), setting.redirect);
+        let services = services(&core, &provider, folder.path(), setting.redirect).await;
         let acme = tenant(&core, &services, setting.tenant_name).await;
         let rival = tenant(&core, &services, "Rival Ltd").await;
         for side in [&acme, &rival] {
@@ -176,7 +177,7 @@ impl World {
     }
 }
 
-fn services(core: &Core, provider: &Arc<FakeProvider>, folder: &std::path::Path, redirect: RedirectStyle) -> Services {
+async fn services(core: &Core, provider: &Arc<FakeProvider>, folder: &std::path::Path, redirect: RedirectStyle) -> Services {
     std::fs::write(folder.join("honest.toml"), HONEST).unwrap();
     std::fs::write(folder.join("posting.toml"), POSTING).unwrap();
     let catalogue = Arc::new(Catalogue::load(Some(folder), &BTreeMap::new()).unwrap());
@@ -203,9 +204,19 @@ fn services(core: &Core, provider: &Arc<FakeProvider>, folder: &std::path::Path,
     let connect =
         Connect::new(core.clone(), integrations.clone(), connections.clone(), provider.clone(), (policy, runtime.clone()));
     let beat = Duration::from_secs(5);
-    let nodes = Nodes::new(core.clone(), Arc::new(Forgetful), NodePolicy { beat, tolerance: 0 }, node.clone()).unwrap();
-    let refresher =
-        Arc::new(Refresher::new(core.clone(), cache.clone(), provider.clone(), RefreshPolicy::default(), node, runtime.clone()));
+    let nodes = Arc::new(Nodes::new(core.clone(), Arc::new(Forgetful), NodePolicy { beat, tolerance: 0 }, node).unwrap());
+    let journal = Arc::new(BlockJournal::in_memory(*BYTES.start()).unwrap());
+    let journal = Arc::new(core.store.journal(journal).await.unwrap());
+    let means = Means {
+        core: core.clone(),
+        connections: cache.clone(),
+        integrations: integrations.clone(),
+        journal: journal.clone(),
+        outbound: provider.clone(),
+        nodes: nodes.clone(),
+        runtime: runtime.clone(),
+    };
+    let refresher = Arc::new(Refresher::new(means, RefreshPolicy::default()));
     Services {
         stopping: std::sync::atomic::AtomicBool::new(false),
         core: core.clone(),
@@ -218,7 +229,8 @@ fn services(core: &Core, provider: &Arc<FakeProvider>, folder: &std::path::Path,
         connect,
         connections,
         refresher,
-        nodes: Arc::new(nodes),
+        nodes,
+        journal,
     }
 }
 

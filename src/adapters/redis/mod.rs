@@ -208,6 +208,10 @@ impl Kv for RedisKv {
         Ok(self.routes().look().await?)
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn epoch(&self) -> u64 {
         self.routes().epoch()
     }

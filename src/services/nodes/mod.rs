@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 use crate::domain::node::{Cause, NodeRecord};
 use crate::ports::entropy::{EntropyError, random};
 use crate::ports::node_memory::NodeMemory;
+use crate::refresh::Peer;
 use crate::store::{StoreError, keys};
 
 use super::Core;
@@ -104,6 +105,11 @@ impl Nodes {
     /// would end what it began. Reads no store.
     pub fn owner(&self, id: &str) -> OwnerView {
         self.watched.owner(id)
+    }
+
+    /// The same for a flight that finds an intent of that node.
+    pub fn peer(&self, id: &str, steady: Duration) -> Peer {
+        self.watched.peer(id, steady)
     }
 
     /// The same for people: `None` where this process has not watched.

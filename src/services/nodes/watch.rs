@@ -7,6 +7,8 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::domain::node::NodeRecord;
+use crate::refresh::Peer;
+use crate::refresh::steal::Beats;
 use crate::store::StoreError;
 
 use super::Nodes;
@@ -26,6 +28,7 @@ pub(super) struct Watched(RwLock<Looks>);
 #[derive(Default)]
 struct Looks {
     nodes: HashMap<String, Watch>,
+    beats: Beats,
     first: Option<Duration>,
     last: Duration,
 }
@@ -45,6 +48,15 @@ impl Watched {
         OwnerView { silent: looks.last.saturating_sub(since), forgotten: watch.is_some_and(|watch| watch.forgotten) }
     }
 
+    /// As a flight asks: whether what this node began may be ended. `steady` is how long it must have been
+    /// beating for what its journal had to be in the store.
+    pub(super) fn peer(&self, id: &str, steady: Duration) -> Peer {
+        let OwnerView { silent, forgotten } = self.owner(id);
+        let looks = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let beating = looks.beats.peer(id, steady, looks.last);
+        beating.unwrap_or(Peer { node: id.to_owned(), silent_for: silent, forgotten, settled: false })
+    }
+
     pub(super) fn has_looked(&self) -> bool {
         self.0.read().unwrap_or_else(PoisonError::into_inner).first.is_some()
     }
@@ -53,6 +65,9 @@ impl Watched {
     fn saw(&self, nodes: Vec<NodeRecord>, now: Duration) {
         let mut looks = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let mut before = std::mem::take(&mut looks.nodes);
+        for node in &nodes {
+            looks.beats.observe(&node.id, node.beat, node.journal_pending > 0, node.forgotten, now);
+        }
         looks.first.get_or_insert(now);
         looks.last = looks.last.max(now);
         looks.nodes = nodes
