@@ -132,7 +132,9 @@ impl Machine {
     }
 
     pub fn replay(plan: Plan, receipt: Receipt) -> Self {
-        Self { journaled: true, ..Self::new(plan, receipt.attempt.clone(), Some(receipt)) }
+        // The process that wrote the entry may have committed it, and have died before it knew.
+        let uncertain = !receipt.settled;
+        Self { journaled: true, uncertain, ..Self::new(plan, receipt.attempt.clone(), Some(receipt)) }
     }
 
     fn new(plan: Plan, name: String, replay: Option<Receipt>) -> Self {
