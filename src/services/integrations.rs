@@ -175,8 +175,7 @@ impl Integrations {
     ) -> Result<Option<Active>, Refusal> {
         let id = IntegrationId::derive(tenant, provider, name);
         let Some(found) = self.cache.read(id.as_str(), || keys::integration(tenant, &id)).await? else { return Ok(None) };
-        let provider = self.provider_of(&found.record).await?;
-        Ok(provider.map(|provider| Active { integration: found.record, provider }))
+        Ok(self.provider_of(&found.record).await?.map(|provider| Active { integration: found.record, provider }))
     }
 
     /// The provider of an integration; it is asked for with every token, so nothing but the cache is.

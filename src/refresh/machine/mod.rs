@@ -163,11 +163,6 @@ impl Machine {
         &self.plan
     }
 
-    /// Whether it was entered with an answer that had been received before.
-    pub fn is_replay(&self) -> bool {
-        self.replay.is_some()
-    }
-
     /// The name of the attempt under way, which its journal entry must carry ([`Receipt::attempt`]).
     pub fn attempt(&self) -> String {
         if self.replay.is_some() { self.name.clone() } else { format!("{}-{}", self.name, self.named) }
