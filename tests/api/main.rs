@@ -23,6 +23,7 @@ mod defined;
 mod deletes;
 mod herd;
 mod isolation;
+mod journal;
 mod journey;
 mod lifecycle;
 mod misbehaviour;

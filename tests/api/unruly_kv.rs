@@ -1,7 +1,7 @@
 //! The store in memory as one node sees it, with one thing going wrong at a chosen moment: a read that
 //! is held up, a commit that loses its race or its answer, a store that is gone.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -18,6 +18,8 @@ pub struct UnrulyKv {
     fate: Mutex<Option<Fate>>,
     settles: AtomicBool,
     down: AtomicBool,
+    epoch: AtomicU64,
+    shared: bool,
 }
 
 /// What becomes of the next commit that writes a grant.
@@ -31,8 +33,22 @@ pub enum Fate {
 
 impl UnrulyKv {
     pub fn over(inner: Arc<MemoryKv>) -> Arc<Self> {
-        let (settles, down) = (AtomicBool::new(true), AtomicBool::new(false));
-        Arc::new(Self { inner, held: Mutex::default(), fate: Mutex::default(), settles, down })
+        Arc::new(Self::made(inner, false))
+    }
+
+    /// As a store that says of itself that nodes share it.
+    pub fn over_shared(inner: Arc<MemoryKv>) -> Arc<Self> {
+        Arc::new(Self::made(inner, true))
+    }
+
+    fn made(inner: Arc<MemoryKv>, shared: bool) -> Self {
+        let (settles, down, epoch) = (AtomicBool::new(true), AtomicBool::new(false), AtomicU64::new(0));
+        Self { inner, held: Mutex::default(), fate: Mutex::default(), settles, down, epoch, shared }
+    }
+
+    /// From now on another store is in the place of the one before.
+    pub fn becomes_another(&self) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
     }
 
     /// The `nth` read of a grant from now on learns its value and tells it when the gate opens.
@@ -120,5 +136,13 @@ impl Kv for UnrulyKv {
     async fn ping(&self) -> Result<(), KvError> {
         self.check()?;
         self.inner.ping().await
+    }
+
+    fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
+    fn is_shared(&self) -> bool {
+        self.shared
     }
 }

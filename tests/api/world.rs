@@ -14,6 +14,7 @@ use claviger::adapters::system::SystemEntropy;
 use claviger::app::folder::NodeFolder;
 use claviger::app::{Application, Parts};
 use claviger::ports::clock::Clock;
+use claviger::ports::journal::Journal;
 use claviger::ports::kv::Kv;
 use claviger::ports::mail::{Mail, MailError, MailMessage};
 use claviger::ports::outbound::Outbound;
@@ -48,6 +49,8 @@ pub struct Setup {
     pub restored: bool,
     /// Who answers in the providers' place; the network where this says nothing.
     pub outbound: Option<Arc<dyn Outbound>>,
+    /// The node's journal; beside the store where this says nothing.
+    pub journal: Option<Arc<dyn Journal>>,
 }
 
 pub struct TestApp {
@@ -174,8 +177,8 @@ impl Left {
 pub async fn build(setup: Setup, folder: &Path, clock: Arc<dyn Clock>, mail: Arc<dyn Mail>) -> Application {
     let settings = settings(&setup, folder);
     let node = NodeFolder::claim(&folder.join("node")).expect("the folder is free");
-    let Setup { kv, outbound, restored, .. } = setup;
-    let parts = Parts { clock: Some(clock), kv, mail: Some(mail), outbound, restored, ..Parts::default() };
+    let Setup { kv, outbound, restored, journal, .. } = setup;
+    let parts = Parts { clock: Some(clock), kv, journal, mail: Some(mail), outbound, restored, ..Parts::default() };
     Application::build(settings, node, parts).await.expect("the server starts")
 }
 

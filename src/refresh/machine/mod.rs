@@ -246,11 +246,10 @@ impl Machine {
     }
 
     fn not_read(&mut self, goal: Goal) -> Effect {
-        let away = store_away();
         match goal {
             // Nothing was announced, so that nothing is left to be done.
-            Goal::Prepare if self.named == 0 => self.tell(away, Goal::Settle),
-            goal if !self.told => self.tell(away, goal),
+            Goal::Prepare if self.named == 0 => self.tell(store_away(), Goal::Settle),
+            goal if !self.told => self.tell(store_away(), goal),
             goal => self.pause(goal),
         }
     }
