@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 use crate::clock::TestClock;
+use crate::figures::tell;
 use crate::ledger::{Class, Dice, Ledger};
 use crate::world::{Setup, Tenant, TestApp, text};
 
@@ -97,7 +98,7 @@ async fn a_clock_that_jumps_serves_nothing_stale_and_refreshes_no_more_than_is_d
             scene.ask(&scene.tenant, &format!("seed {seed}, step {step}, after {jumps} jumps")).await;
         }
         let (refreshes, due) = (scene.ledger.count(), usize::try_from(passed / (HOUR / 2)).unwrap() + 2 * jumps + 1);
-        println!("clock jumps: seed {seed}, asked {STEPS}, jumps {jumps}, refreshes {refreshes}, at most {due}");
+        tell("clock jumps", &format!("seed {seed}, asked {STEPS}, jumps {jumps}, refreshes {refreshes}, at most {due}"));
         assert!(refreshes <= due, "{refreshes} refreshes where {due} are due");
         assert!(scene.ledger.crimes().is_none(), "{:?}", scene.ledger.crimes());
     }
@@ -117,7 +118,7 @@ async fn nodes_that_are_apart_serve_nothing_stale_and_refresh_no_more_than_is_du
             scene.ask(tenant, &format!("{apart} s apart, step {step}")).await;
         }
         let (refreshes, due) = (scene.ledger.count(), usize::try_from(passed / (HOUR / 2)).unwrap() + 1);
-        println!("clock skew: apart_s {apart}, asked {STEPS}, refreshes {refreshes}, at most {due}");
+        tell("clock skew", &format!("apart_s {apart}, asked {STEPS}, refreshes {refreshes}, at most {due}"));
         assert!(refreshes <= due, "{refreshes} refreshes where {due} are due");
         assert!(scene.ledger.crimes().is_none(), "{:?}", scene.ledger.crimes());
     }

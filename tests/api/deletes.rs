@@ -24,6 +24,7 @@ use claviger::store::MasterKey;
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
+use crate::figures::tell;
 use crate::ledger::{Class, Dice, Ended, Fault, Issued, Ledger};
 use crate::world::{Outbox, PASSWORD, Setup, build};
 
@@ -163,7 +164,8 @@ async fn a_delete_wins_every_race_with_a_refresh() {
     assert!(left.items.is_empty(), "{} came back", left.items.len());
     let first = |one: &&Issued| ledger.ended(one.grant) == Some(Ended::Asked(one.refresh.clone()));
     let (before, after) = (issued.iter().filter(first).count(), issued.len() - issued.iter().filter(first).count() - late);
-    println!("deletes: races {RACES}, delete_first {before}, refresh_first {after}, crossed_and_revoked_late {late}");
+    let figures = format!("races {RACES}, delete_first {before}, refresh_first {after}, crossed_and_revoked_late {late}");
+    tell("deletes", &figures);
     assert!(before > 0 && after > 0 && late > 0, "they were no races");
     assert!(ledger.crimes().repeated.is_empty(), "{:?}", ledger.crimes());
 }

@@ -4,6 +4,8 @@
 mod clock;
 #[path = "../support/fake_provider.rs"]
 mod fake_provider;
+#[path = "../support/figures.rs"]
+mod figures;
 #[path = "../support/ledger/mod.rs"]
 mod ledger;
 #[path = "../support/oidc.rs"]

@@ -161,7 +161,8 @@ impl Scene {
         if connection.class.forgives() {
             self.told.wrong(format!("it could have been saved: {}", what()));
         }
-        if !doubt.is_some_and(|doubt| over.is_some_and(|over| doubt < over)) {
+        let told = doubt.zip(over).is_some_and(|(doubt, over)| doubt < over);
+        if !told {
             self.told.wrong(format!("never said to be in doubt: {}", what()));
         }
         match self.window(connection.grant) {

@@ -4,11 +4,11 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::figures::tell;
 use crate::ledger::{Class, Fault, Wait};
 use crate::node::Node;
 use crate::world::{Connection, Ends, Said, Tenant, World, crowd, eventually, everybody};
@@ -66,7 +66,7 @@ struct Scene {
 impl Scene {
     async fn set(world: World, mut node: Node) -> Self {
         let mut world = world;
-        // node.set("journal.bytes", JOURNAL);
+        node.set("journal.bytes", JOURNAL);
         node.set("refresh.call_deadline", "5s");
         node.set("refresh.patience", "10s");
         node.start();
@@ -148,7 +148,7 @@ async fn a_full_disk_stops_refreshes_and_loses_nothing() {
     disk.make_room();
     scene.node.start();
     scene.all_live().await;
-    println!("disk full: answers {answered} while full, sends_while_full 0, lost 0");
+    tell("disk full", &format!("answers_while_full {answered}, sends_while_full 0, lost 0"));
     // The disk goes when nobody is on it any more.
     scene.node.kill();
 }
@@ -156,15 +156,12 @@ async fn a_full_disk_stops_refreshes_and_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_journal_that_cannot_be_synced_stops_refreshes_and_loses_nothing() {
     let world = World::on_sqlite();
-    let mut node = world.node("a");
+    let node = world.node("a");
     let journal = node.folder().join("node/journal");
-    let mut scene = Scene::set(world, {
-        // node.set("journal.bytes", JOURNAL);
-        node
-    })
-    .await;
+    let mut scene = Scene::set(world, node).await;
     scene.node.kill();
-    scene.node.wrapped = lying("fdatasync,fsync", "error=EIO:when=4+", &journal);
+    let told = scene.world.path().join("strace");
+    scene.node.wrapped = lying("fdatasync,fsync", "error=EIO:when=4+", &journal, &told);
     scene.node.start();
     let from = scene.node.log().lines().len();
     // Some of these are answered before the disk begins to fail.
@@ -177,7 +174,7 @@ async fn a_journal_that_cannot_be_synced_stops_refreshes_and_loses_nothing() {
     scene.node.wrapped.clear();
     scene.node.start();
     scene.all_live().await;
-    println!("journal fsync error: answers {answered}, sends_after_the_error 0, lost 0");
+    tell("journal fsync error", &format!("answers {answered}, sends_after_the_error 0, lost 0"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -187,27 +184,32 @@ async fn a_store_that_cannot_be_synced_loses_nothing() {
     let node = world.node("a");
     let mut scene = Scene::set(world, node).await;
     scene.node.kill();
-    // The first are those of the start; then thirty fail in the midst of the work.
-    scene.node.wrapped = lying("fdatasync,fsync", "error=EIO:when=10..40", &log);
+    let told = scene.world.path().join("strace");
+    // The first are those of the start; then some fail in the midst of the work.
+    scene.node.wrapped = lying("fdatasync,fsync", "error=EIO:when=10..40", &log, &told);
     scene.node.start();
     let from = scene.node.log().lines().len();
     let before = scene.world.ledger.count();
     for _ in 0..3 {
         scene.force().await;
     }
-    assert!(scene.node.log().says(from, "\"ERROR\""), "the disk never failed");
+    let failed = std::fs::read_to_string(&told).unwrap().matches("INJECTED").count();
+    assert!(failed > 0 && scene.node.log().says(from, "\"ERROR\""), "the disk never failed");
     scene.all_live().await;
     scene.node.kill();
     scene.node.wrapped.clear();
     scene.node.start();
     scene.all_live().await;
-    println!("store fsync error: refreshes {}, failed_syncs 31, lost 0", scene.world.ledger.count() - before);
+    let refreshes = scene.world.ledger.count() - before;
+    tell("store fsync error", &format!("refreshes {refreshes}, failed_syncs {failed}, lost 0"));
 }
 
-/// Runs the node so that the kernel seems to answer these calls on one file with an error.
-fn lying(calls: &str, fault: &str, file: &Path) -> Vec<String> {
+/// Runs the node so that the kernel seems to answer these calls on one file with an error; `told` lists
+/// them.
+fn lying(calls: &str, fault: &str, file: &Path, told: &Path) -> Vec<String> {
     let path = file.display().to_string();
     let (trace, inject) = (format!("trace={calls}"), format!("inject={calls}:{fault}"));
-    let words = ["strace", "-D", "-f", "-qqq", "-o", "/dev/null", "-e", &trace, "-e", &inject, "-P", &path];
+    let told = told.display().to_string();
+    let words = ["strace", "-D", "-f", "-qqq", "-o", &told, "-e", &trace, "-e", &inject, "-P", &path];
     words.into_iter().map(str::to_owned).collect()
 }

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::figures::tell;
 use crate::ledger::{Class, Fault};
 use crate::node::Node;
 use crate::size::size;
@@ -41,7 +42,7 @@ async fn thousands_of_callers_over_three_nodes_are_answered_from_one_refresh() {
     let wrong: Vec<_> = said.iter().filter(|said| !said.is_good() || said.access != "at-0-1").take(3).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
     assert_eq!(world.ledger.count(), 1, "{:?}", world.ledger.presented());
-    println!("herd: callers {callers}, nodes 3, refreshes 1, all answered within_ms {}", took.as_millis());
+    tell("herd", &format!("callers {callers}, nodes 3, refreshes 1, all_answered_within_ms {}", took.as_millis()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,9 +60,8 @@ async fn thousands_that_expire_together_are_refreshed_once_each_and_no_faster_th
     assert_eq!(world.ledger.count(), count);
     let again: Vec<_> = connections.iter().filter(|one| world.ledger.refreshes(one.grant) != 1).take(3).collect();
     assert!(again.is_empty() && world.ledger.crimes().is_none(), "{again:?} {:?}", world.ledger.crimes());
-    println!(
-        "expiring together: connections {count}, nodes 3, rate_per_s {RATE}, peak_in_a_second {peak}, took_ms {}",
-        took.as_millis()
-    );
+    let figures =
+        format!("connections {count}, nodes 3, rate_per_s {RATE}, peak_in_a_second {peak}, took_ms {}", took.as_millis());
+    tell("expiring together", &figures);
     assert!(peak <= RATE + BURST, "{peak} within a second, where {RATE} are allowed");
 }

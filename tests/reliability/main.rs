@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on stops")]
 
+#[path = "../support/figures.rs"]
+mod figures;
 #[path = "../support/ledger/mod.rs"]
 mod ledger;
 #[path = "../support/redis.rs"]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::figures::tell;
 use crate::ledger::{Class, Fault, Ledger, Wait};
 use crate::node::Node;
 use crate::size::size;
@@ -57,6 +58,8 @@ struct Scene {
     calls: JoinSet<Said>,
     gate: watch::Sender<bool>,
     restarts: u32,
+    /// Callers who had the new token while the store was gone.
+    served: usize,
 }
 
 impl Scene {
@@ -82,7 +85,7 @@ impl Scene {
             if written == refreshes { Ok(()) } else { Err(format!("{written} of {refreshes} are with the provider")) }
         };
         eventually(written).await;
-        Self { ledger: ledger.clone(), node, tenant, connections, calls, gate, restarts: 0 }
+        Self { ledger: ledger.clone(), node, tenant, connections, calls, gate, restarts: 0, served: 0 }
     }
 
     /// The store is gone; now the provider answers. What callers are told now is durable.
@@ -94,7 +97,7 @@ impl Scene {
         }
         let whole = self.ledger.presented().iter().filter(|one| one.whole).count();
         assert_eq!(whole, self.connections.len(), "every answer went out");
-        println!("outage: answers {whole}, served from the journal {served}");
+        self.served = served;
         self
     }
 
@@ -102,13 +105,14 @@ impl Scene {
     fn restarted(mut self, outage: Duration) -> Self {
         let began = Instant::now();
         for n in 0..RESTARTS {
+            // Every second time it is asked to stop, and has its share of the outage to do so.
             if n % 2 == 1 && self.node.is_running() {
                 self.node.signal("TERM");
             }
+            std::thread::sleep((outage / RESTARTS * (n + 1)).saturating_sub(began.elapsed()));
             self.node.kill();
             self.restarts += 1;
             drop(self.node.try_start());
-            std::thread::sleep((outage / RESTARTS * (n + 1)).saturating_sub(began.elapsed()));
         }
         self
     }
@@ -126,11 +130,13 @@ impl Scene {
         assert_eq!(ledger.count(), count, "nobody is asked twice: {:?}", ledger.crimes());
         everybody(&tenants, &self.connections, true, 64, |said| said.is_good() && said.generation >= 3).await;
         assert!(ledger.crimes().is_none() && ledger.count() == 2 * count, "{} {:?}", ledger.count(), ledger.crimes());
-        println!(
-            "{what}: refreshes {count}, outage_s {}, restarts {}, lost 0, replayed_and_served_within_ms {}",
-            outage.as_secs(),
-            self.restarts,
-            replayed.as_millis()
+        let (seconds, restarts, replayed) = (outage.as_secs(), self.restarts, replayed.as_millis());
+        let served = self.served;
+        tell(
+            what,
+            &format!(
+                "refreshes {count}, served_from_the_journal {served}, outage_s {seconds}, restarts {restarts}, lost 0, replayed_and_served_within_ms {replayed}"
+            ),
         );
     }
 }

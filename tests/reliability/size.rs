@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::figures::tell;
+
 /// One of the sizes, by its name.
 pub fn size(name: &str, short: u64, long: u64) -> u64 {
     let given = std::env::var(format!("CLAVIGER_LONG_{name}")).ok();
@@ -78,7 +80,7 @@ impl Slice {
             Some(values) => spread(name, values),
         });
         let figures: Vec<_> = figures.collect();
-        println!("{}: {}", self.name, figures.join(", "));
+        tell(self.name, &figures.join(", "));
     }
 }
 
