@@ -108,7 +108,7 @@ impl Scene {
     async fn cycle(&mut self, node: &mut Node, dice: &mut Dice) {
         let ends = Arc::new(AtomicBool::new(false));
         let load: Vec<_> = (0..self.places.len()).map(|place| tokio::spawn(self.caller(place, ends.clone()))).collect();
-        tokio::time::sleep(Duration::from_millis(50 + dice.below(600))).await;
+        tokio::time::sleep(Duration::from_millis(200 + dice.below(1600))).await;
         node.kill();
         self.kills.push(self.world.ledger.now());
         ends.store(true, Ordering::Relaxed);

@@ -161,11 +161,13 @@ async fn a_journal_that_cannot_be_synced_stops_refreshes_and_loses_nothing() {
     let mut scene = Scene::set(world, node).await;
     scene.node.kill();
     let told = scene.world.path().join("strace");
-    scene.node.wrapped = lying("fdatasync,fsync", "error=EIO:when=4+", &journal, &told);
+    scene.node.wrapped = lying("fdatasync,fsync", "error=EIO:when=3+", &journal, &told);
     scene.node.start();
     let from = scene.node.log().lines().len();
     // Some of these are answered before the disk begins to fail.
-    scene.force().await;
+    for _ in 0..4 {
+        scene.force().await;
+    }
     scene.alarm(from).await;
     let answered = scene.world.ledger.count();
     scene.force().await;

@@ -50,7 +50,7 @@ async fn thousands_that_expire_together_are_refreshed_once_each_and_no_faster_th
     let count = usize::try_from(size("EXPIRING", 10_000, 10_000)).unwrap();
     let mut world = World::on_redis();
     world.set("refresh.patience", "60s");
-    // world.set("refresh.rate", &RATE.to_string());
+    world.set("refresh.rate", &RATE.to_string());
     let (_nodes, tenants) = three_nodes(&mut world).await;
     let connections = world.connections(&tenants[0], &[Class::Strict], count, Ends::Over).await;
     let began = Instant::now();

@@ -67,6 +67,8 @@ impl Scene {
     async fn set(world: &mut World, refreshes: usize) -> Self {
         world.set("refresh.patience", "60s");
         world.set("refresh.call_deadline", "30s");
+        // Room for as many answers of the largest size, since so much is reserved before one is asked for.
+        world.set("journal.bytes", &format!("{}MiB", refreshes / 4 * 4 / 3 + 16));
         let mut node = world.node("a");
         node.start();
         let tenant = world.tenant(&node).await;
