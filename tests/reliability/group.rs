@@ -39,6 +39,12 @@ impl Group {
         primary
     }
 
+    /// How many failovers there were: those that were asked for, and those for which a busy machine was
+    /// reason enough.
+    pub fn failovers(&self) -> u64 {
+        self.sentinels.iter().map(Sentinel::failovers).max().unwrap_or_default()
+    }
+
     /// Waits until the sentinels name another primary, which takes writes.
     pub fn failed_over(&self, from: usize) -> Duration {
         let start = Instant::now();

@@ -45,7 +45,11 @@ pub struct Told {
     answers: AtomicU64,
     refused: AtomicU64,
     slowest: AtomicU64,
-    unrest: AtomicBool,
+    /// Answers that were older than one before, of the same node.
+    backward: AtomicU64,
+    /// Where a store goes and another comes: a node may read what was not yet acknowledged to anybody, or
+    /// what a replica did not have yet, until it is there again.
+    pub may_go_back: AtomicBool,
     wrongs: Mutex<Vec<String>>,
 }
 
@@ -118,6 +122,9 @@ impl Three {
         for caller in self.callers.drain(..) {
             caller.await.unwrap();
         }
+        for connection in &self.connections {
+            self.is_up_to_date(connection).await;
+        }
         for (at, connection) in self.connections.iter().enumerate() {
             let tenant = self.tenants[at % self.tenants.len()].clone();
             let said = eventually(|| async {
@@ -142,11 +149,26 @@ impl Three {
         slice.add("answers", self.told.answers.load(Ordering::Relaxed));
         slice.add("refused", self.told.refused.load(Ordering::Relaxed));
         slice.add("refreshes", self.world.ledger.count() as u64);
+        slice.add("older_answers", self.told.backward.load(Ordering::Relaxed));
         slice.add("tokens_sent_again", crimes.repeated.len() as u64);
         slice.most("slowest_valid_token_ms", self.told.slowest.load(Ordering::Relaxed));
         slice.tell();
         let wrongs = lock(&self.told.wrongs);
         assert!(wrongs.is_empty(), "{} wrongs\n{}", wrongs.len(), wrongs.join("\n"));
+    }
+}
+
+impl Three {
+    /// Nothing that anybody was told is gone: all nodes come to have it.
+    async fn is_up_to_date(&self, connection: &Connection) {
+        let newest = self.told.newest(connection.grant);
+        for tenant in &self.tenants {
+            let up_to_date = eventually(|| async {
+                let said = tenant.token(connection, false).await;
+                if said.generation >= newest { Ok(()) } else { Err(format!("{newest} was told, and {connection:?} is {said:?}")) }
+            });
+            up_to_date.await;
+        }
     }
 }
 
@@ -193,8 +215,11 @@ impl Told {
         let last = all.entry(key).or_insert(*new);
         // Judged by what was known before the question: other answers may have come meanwhile.
         let back = known.is_some_and(|known| known.told < question.asked && new.generation < known.generation);
-        if back && !self.unrest.load(Ordering::SeqCst) {
-            self.wrong(format!("node {} went back from {:?}: {said:?}", key.0, known.map(|known| known.generation)));
+        if back {
+            self.backward.fetch_add(1, Ordering::Relaxed);
+            if !self.may_go_back.load(Ordering::Relaxed) {
+                self.wrong(format!("node {} went back from {:?}: {said:?}", key.0, known.map(|known| known.generation)));
+            }
         }
         if new.generation >= last.generation {
             *last = *new;
@@ -207,10 +232,9 @@ impl Told {
         }
     }
 
-    /// While a store goes and another comes, a node may read what was not yet acknowledged to anybody, and
-    /// then what was there before.
-    pub fn unrest(&self, now: bool) {
-        self.unrest.store(now, Ordering::SeqCst);
+    /// What anybody was told of this grant.
+    fn newest(&self, grant: GrantNo) -> u64 {
+        lock(&self.last).iter().filter(|((_, of), _)| *of == grant).map(|(_, last)| last.generation).max().unwrap_or_default()
     }
 
     pub fn wrong(&self, what: String) {

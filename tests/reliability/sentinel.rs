@@ -2,6 +2,7 @@
 //! and it may lag: whatever was acknowledged is there again, no grant is lost and no family ended, and
 //! tokens that are valid are served throughout.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::group::Group;
@@ -20,20 +21,20 @@ async fn a_primary_that_is_killed_costs_no_grant() {
     world.set("refresh.call_deadline", "2s");
     let nodes = ["a", "b", "c"].map(|name| world.node(name)).into_iter().collect();
     let three = Three::start(world, nodes).await;
+    three.told.may_go_back.store(true, Ordering::Relaxed);
     let mut dice = Dice(0xdead + slice.sum("kills"));
     three.recovered(three.now()).await;
     while slice.sum("kills") < kills && !slice.is_over() {
         tokio::time::sleep(Duration::from_millis(dice.below(1_000))).await;
         let at = three.now();
-        three.told.unrest(true);
         let killed = tokio::task::block_in_place(|| group.kill_primary());
         slice.note("failover_ms", tokio::task::block_in_place(|| group.failed_over(killed)));
         slice.note("recovery_ms", three.recovered(at).await);
         let alone = slice.sum("kills") % 4 == 3;
         tokio::task::block_in_place(|| group.bring_back(killed, alone));
-        three.told.unrest(false);
         slice.add("kills", 1);
     }
+    slice.add("failovers", group.failovers());
     three.end(&mut slice).await;
     slice.keep();
 }

@@ -263,7 +263,7 @@ impl Sentinel {
         let path = folder.path().display();
         let settings = format!(
             "bind 127.0.0.1\nport {port}\ndir {path}\nlogfile {path}/log\nsentinel monitor main 127.0.0.1 {primary} {quorum}\n\
-             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\nsentinel parallel-syncs main 2\n"
+             sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 3000\nsentinel parallel-syncs main 2\n"
         );
         let file = folder.path().join("sentinel.conf");
         std::fs::write(&file, settings).expect("a sentinel's settings");
@@ -280,6 +280,17 @@ impl Sentinel {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
+    /// Counts the failovers that it knows of.
+    pub fn failovers(&self) -> u64 {
+        let master = say(self.port, &["SENTINEL", "MASTER", "main"]).unwrap_or_default();
+        self.field(&master, "config-epoch").unwrap_or_default()
+    }
+
+    fn field(&self, master: &str, name: &str) -> Option<u64> {
+        let mut lines = master.lines().skip_while(|line| *line != name).skip(2);
+        lines.next().and_then(|value| value.parse().ok())
+    }
+
     /// The port of the server that it takes for the primary.
     pub fn primary(&self) -> Option<u16> {
         let answer = say(self.port, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main"]).ok()?;
@@ -287,15 +298,11 @@ impl Sentinel {
     }
 
     /// Waits until it knows so many replicas of the primary and so many other sentinels.
-    pub fn wait_for(&self, replicas: usize, others: usize) {
+    pub fn wait_for(&self, replicas: u64, others: u64) {
         let until = Instant::now() + START;
-        let field = |master: &str, name: &str| {
-            let mut lines = master.lines().skip_while(|line| *line != name).skip(2);
-            lines.next().and_then(|count| count.parse::<usize>().ok())
-        };
         loop {
             let master = say(self.port, &["SENTINEL", "MASTER", "main"]).unwrap_or_default();
-            let known = (field(&master, "num-slaves"), field(&master, "num-other-sentinels"));
+            let known = (self.field(&master, "num-slaves"), self.field(&master, "num-other-sentinels"));
             if known == (Some(replicas), Some(others)) {
                 return;
             }
