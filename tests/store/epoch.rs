@@ -158,7 +158,8 @@ async fn the_same_server_is_never_another() {
 async fn a_failover_is_another_store_once() {
     let mut first = RedisServer::start();
     let port = first.port().to_string();
-    let second = RedisServer::start_with(&["--replicaof", "127.0.0.1", &port, "--appendonly", "yes", "--appendfsync", "always"]);
+    let settings = ["--replicaof", "127.0.0.1", &port, "--appendonly", "yes", "--appendfsync", "always"];
+    let second = RedisServer::start_with(&[&settings[..], &["--maxmemory-policy", "allkeys-lru"]].concat());
     second.wait_for("INFO replication", "master_link_status:up");
     let sentinel = Sentinel::watch(first.port(), 1);
     sentinel.wait_for(1, 0);
@@ -173,4 +174,10 @@ async fn a_failover_is_another_store_once() {
     assert_eq!(read(&kv, &key("kept")).await, Some((1, "x".into())));
     store(&kv, [put(&key("kept"), 2, "y")]).await;
     assert_eq!(kv.epoch(), 1);
+    // It is used, since there is no other, and what is wrong with it is said.
+    let until = Instant::now() + Duration::from_secs(20);
+    while !kv.notes().iter().any(|note| note.contains("`maxmemory-policy` is allkeys-lru")) {
+        assert!(Instant::now() < until, "{:?}", kv.notes());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }

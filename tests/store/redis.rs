@@ -260,6 +260,27 @@ async fn settings_that_lose_grants_are_refused_by_name() {
     }
 }
 
+/// Where another server takes over by itself, what no replica had is lost.
+#[tokio::test]
+async fn a_failover_that_nobody_waits_for_is_refused() {
+    let server = RedisServer::start();
+    let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &server.port().to_string()]);
+    replica.wait_for("INFO replication", "master_link_status:up");
+    let sentinel = Sentinel::watch(server.port(), 1);
+    sentinel.wait_for(1, 0);
+    let url = format!("redis+sentinel://127.0.0.1:{}/main", sentinel.port());
+    let refused = RedisKv::connect(&options(&url)).await.map(drop);
+    assert!(
+        matches!(&refused, Err(RedisStartError::Unsafe(dangers)) if dangers[0].contains("`store.min_replicas = 1`")),
+        "{refused:?}"
+    );
+    let waits = RedisKv::connect(&RedisOptions { min_replicas: 1, ..options(&url) }).await.expect("it waits");
+    assert_eq!(waits.notes(), [""; 0], "nothing is left to say");
+    // The same server by its own address: nobody takes over by itself, and it is said what would be lost.
+    let alone = connect(&server.url()).await;
+    assert!(matches!(&alone.notes()[..], [note] if note.contains("store.min_replicas = 1")), "{:?}", alone.notes());
+}
+
 #[tokio::test]
 async fn every_policy_that_evicts_is_refused() {
     let policies =
@@ -320,6 +341,20 @@ async fn a_write_counts_once_its_replica_has_it() {
     linked(&replica);
     assert_eq!(kv.settle(&partition("t.test"), work.attempt).await, Ok(Settled::Applied));
     store(&kv, [put(&kept, 3, "together")]).await;
+}
+
+#[tokio::test]
+async fn a_sentinel_that_hangs_does_not_keep_the_others_from_answering() {
+    let server = RedisServer::start();
+    let sentinels = [Sentinel::watch(server.port(), 1), Sentinel::watch(server.port(), 1)];
+    sentinels.iter().for_each(|sentinel| sentinel.wait_for(0, 1));
+    let ports = sentinels.each_ref().map(Sentinel::port);
+    let url = format!("redis+sentinel://127.0.0.1:{},127.0.0.1:{}/main", ports[0], ports[1]);
+    sentinels[0].freeze();
+    let kv = connect(&url).await;
+    store(&kv, [put(&key("kept"), 1, "x")]).await;
+    assert_eq!(kv.ping().await, Ok(()));
+    sentinels[0].thaw();
 }
 
 #[tokio::test]

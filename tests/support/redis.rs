@@ -165,9 +165,7 @@ impl RedisServer {
     }
 
     fn signal(&self, name: &str) {
-        let id = self.process.as_ref().map(Child::id).expect("it runs");
-        let sent = Command::new("kill").args([format!("-{name}"), id.to_string()]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "redis-server gets its signal");
+        signal(self.process.as_ref().expect("it runs"), name);
     }
 
     pub fn wait_for(&self, command: &str, answer: &str) {
@@ -280,6 +278,14 @@ impl Sentinel {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
+    pub fn freeze(&self) {
+        signal(&self.process, "STOP");
+    }
+
+    pub fn thaw(&self) {
+        signal(&self.process, "CONT");
+    }
+
     /// Counts the failovers that it knows of.
     pub fn failovers(&self) -> u64 {
         let master = say(self.port, &["SENTINEL", "MASTER", "main"]).unwrap_or_default();
@@ -329,6 +335,12 @@ pub fn free_port() -> u16 {
             return port;
         }
     }
+}
+
+#[allow(dead_code, reason = "shared by test binaries; each uses a part")]
+fn signal(process: &Child, name: &str) {
+    let sent = Command::new("kill").args([format!("-{name}"), process.id().to_string()]).status();
+    assert!(sent.is_ok_and(|status| status.success()), "a server gets its signal");
 }
 
 fn answers_ping(port: u16) -> bool {

@@ -158,3 +158,19 @@ impl Settings {
 fn unknown(setting: &str, command: &str) -> String {
     format!("`{setting}` cannot be learnt, which counts as unsafe; let Claviger's Redis user run {command}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_lacks_what_the_scripts_need_is_refused() {
+        let unusable = |version: &str| Settings::from_info(Info(&format!("redis_version:{version}\r\n"))).unusable();
+        for old in ["6.0.20", "5.0", "2.8.19"] {
+            assert!(unusable(old).is_some_and(|why| why.contains("6.2 or newer")), "{old}");
+        }
+        for new in ["6.2.0", "7.0.15", "8.2", "255.255.255"] {
+            assert_eq!(unusable(new), None, "{new}");
+        }
+    }
+}
