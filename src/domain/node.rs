@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::ProviderId;
 
-/// A node whose beat stands still for so many of its periods does not run.
-pub const SILENT_PERIODS: u32 = 3;
+/// A node whose beat stands still for so many of its periods does not run, and no sooner than after this:
+/// a busy machine is late.
+const SILENT_PERIODS: u32 = 3;
+const SILENT_MIN: Duration = Duration::from_secs(2);
 
 /// The `node` record: plain, so that scripts can read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +45,7 @@ pub struct NodeRecord {
 impl NodeRecord {
     /// How long its beat must stand still before it counts as silent.
     pub fn silence(&self) -> Duration {
-        Duration::from_millis(self.every_ms) * SILENT_PERIODS
+        (Duration::from_millis(self.every_ms) * SILENT_PERIODS).max(SILENT_MIN)
     }
 }
 

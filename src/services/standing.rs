@@ -2,7 +2,7 @@
 //! nothing else decides by the state of the deployment. It knows no store: `nodes` finds out and sets it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use jiff::Timestamp;
@@ -76,6 +76,7 @@ pub struct Standing {
     fallbacks: AtomicU64,
     /// One more than the number of them at which the journal was last replayed; 0 before.
     replayed: AtomicU64,
+    restored: AtomicBool,
 }
 
 struct State {
@@ -103,7 +104,12 @@ impl Standing {
 
     fn of(mode: Mode) -> Self {
         let state = State { mode, held: BTreeMap::new(), canaries: BTreeSet::new() };
-        Self { state: RwLock::new(state), fallbacks: AtomicU64::new(0), replayed: AtomicU64::new(0) }
+        Self {
+            state: RwLock::new(state),
+            fallbacks: AtomicU64::new(0),
+            replayed: AtomicU64::new(0),
+            restored: AtomicBool::new(false),
+        }
     }
 
     /// Why this connection's refresh token must not be sent now; `None`: it may be.
@@ -149,6 +155,17 @@ impl Standing {
     pub fn canary(self: &Arc<Self>, connection: ConnectionId) -> Canary {
         self.write().canaries.insert(connection.clone());
         Canary { standing: self.clone(), connection }
+    }
+
+    /// In this process' life the store was found to be an earlier one, of whatever age: then all that the
+    /// journal still has is replayed, and not only what a lagging replica may lack.
+    pub fn was_restored(&self) -> bool {
+        self.restored.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn found_restored(&self) {
+        self.restored.store(true, Ordering::SeqCst);
+        self.fell_back();
     }
 
     pub(super) fn fell_back(&self) {

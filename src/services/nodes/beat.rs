@@ -52,14 +52,18 @@ impl Nodes {
     }
 
     async fn beat_on(&self, own: &mut Own) -> Result<(), StoreError> {
-        if let Some(version) = own.version.take() {
-            match self.commit(&self.record(own), Some(version)).await {
-                Ok(()) => return Ok(self.acknowledged(own, version + 1)),
-                Err(StoreError::Conflict) => {}
-                Err(error) => return Err(error),
-            }
+        if self.beats_as_left(own).await? { Ok(()) } else { self.find_out(own).await }
+    }
+
+    /// The next beat, if the record is as this process left it.
+    async fn beats_as_left(&self, own: &mut Own) -> Result<bool, StoreError> {
+        let Some(version) = own.version.take() else { return Ok(false) };
+        match self.commit(&self.record(own), Some(version)).await {
+            Err(StoreError::Conflict) => return Ok(false),
+            outcome => outcome?,
         }
-        self.find_out(own).await
+        self.acknowledged(own, version + 1);
+        Ok(true)
     }
 
     /// The record is not as this process left it, or it does not know how it left it.
@@ -81,16 +85,21 @@ impl Nodes {
             (_, Sighting::Missing) => self.suspect(own, Cause::NodeMissing, record),
             (_, Sighting::Other) => self.core.standing.enter(Mode::Twin, self.core.standing.held()),
         }
-        if own.suspicion.is_some() { self.beat_anew(own).await } else { Ok(()) }
+        if own.suspicion.is_some() && founded == Some(true) { self.adopt(own, found).await } else { Ok(()) }
     }
 
-    /// In the place of whatever is there, so that the node is listed while it is held.
+    /// In the place of whatever is there, so that the node is listed while it is held. The store may be put
+    /// back once more, or come back at all: then what was journaled goes over that, too.
     async fn beat_anew(&self, own: &mut Own) -> Result<(), StoreError> {
-        own.version = None;
-        if self.core.store.is_same_instance().await? != Some(true) {
+        if self.beats_as_left(own).await? || self.core.store.is_same_instance().await? != Some(true) {
             return Ok(());
         }
         let found = self.core.store.read(&keys::node(&self.me.id)).await?;
+        match sighting(found.as_ref().map(|stored| &stored.value), &self.me.session, own.acknowledged) {
+            Sighting::Own => {}
+            Sighting::Other => return Ok(self.core.standing.enter(Mode::Twin, self.core.standing.held())),
+            Sighting::FellBack { .. } | Sighting::Missing => self.core.standing.found_restored(),
+        }
         self.adopt(own, found).await
     }
 
@@ -107,7 +116,7 @@ impl Nodes {
         let written_at = found.map(|found| found.at);
         own.suspicion = Some(Suspicion { cause, since: self.core.clock.now(), written_at });
         own.joined = None;
-        self.core.standing.fell_back();
+        self.core.standing.found_restored();
     }
 
     async fn commit(&self, record: &NodeRecord, version: Option<u64>) -> Result<(), StoreError> {

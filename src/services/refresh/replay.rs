@@ -80,12 +80,17 @@ impl Refresher {
         if self.gate.is_replayed(epoch) {
             return;
         }
-        match self.replay().await {
-            Ok(()) => {
+        // Another store may be an earlier one, put back: a beat tells, and nothing is sent before it did.
+        let replayed = self.replay().await;
+        match (replayed, self.means.nodes.beat().await) {
+            (Ok(()), Ok(())) => {
                 self.gate.replayed(epoch);
                 core.standing.note_replayed(fallbacks);
             }
-            Err(error) => tracing::error!(%error, "the journal cannot be replayed, so that no refresh is sent"),
+            (Ok(()), Err(error)) => {
+                tracing::warn!(%error, "whether the store is the one it was is not known, so that no refresh is sent")
+            }
+            (Err(error), _) => tracing::error!(%error, "the journal cannot be replayed, so that no refresh is sent"),
         }
     }
 
@@ -155,6 +160,8 @@ impl Refresher {
         let listed = self.means.journal.list().await?;
         let mut due: BTreeMap<Lane, Vec<Due>> = BTreeMap::new();
         let (mut newest, mut lately): (Option<Timestamp>, bool) = (None, true);
+        // No failover, but a restore: that may go back further than any replica lags.
+        let all = self.means.core.standing.was_restored();
         for listed in listed.iter().rev() {
             if listed.standing == Standing::Settled && !lately {
                 continue;
@@ -171,7 +178,7 @@ impl Refresher {
             if listed.standing == Standing::Pending {
                 self.gate.waits(line.clone(), listed.id);
             }
-            lately &= newest.get_or_insert(sent.started_at).duration_since(sent.started_at) <= LATELY;
+            lately &= all || newest.get_or_insert(sent.started_at).duration_since(sent.started_at) <= LATELY;
             let lane = due.entry((sent.connection, sent.set)).or_default();
             let led = lane.iter().any(|due| due.line == line && due.from_generation >= sent.from_generation);
             if listed.standing == Standing::Pending || (lately && !led) {
