@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -19,6 +19,7 @@ use crate::ports::journal::JournalState;
 use crate::services::Services;
 use crate::store::Waiting;
 
+use super::backup::Manifest;
 use super::operator::perform;
 
 /// Longest question, and longest line of an answer.
@@ -47,6 +48,13 @@ pub enum Ask {
     ForgetNode {
         id: String,
     },
+    Resume {
+        force: bool,
+    },
+    Backup {
+        file: PathBuf,
+        force: bool,
+    },
 }
 
 /// What it is told.
@@ -68,6 +76,12 @@ pub enum Told {
         nodes: Vec<NodeLine>,
     },
     Forgotten,
+    Resumed {
+        tried: Vec<TriedLine>,
+    },
+    BackedUp {
+        manifest: Manifest,
+    },
     Refused {
         detail: String,
     },
@@ -92,6 +106,14 @@ impl JournalPage {
         let JournalState { pending, used, capacity, broken } = state;
         Self { pending, used, capacity, broken, waiting }
     }
+}
+
+/// A connection that was refreshed, to see whether its provider's others may follow.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TriedLine {
+    pub provider: String,
+    pub connection: String,
+    pub refused: Option<String>,
 }
 
 /// A node as it is listed.

@@ -2,6 +2,7 @@
 //! `run_until_stopped` serves, and stops in an order that loses nothing.
 
 pub mod admin;
+pub mod backup;
 mod compose;
 pub mod folder;
 mod http;

@@ -1,18 +1,16 @@
 //! What an operator's commands ask for, done: by the running server, or by a command that opened the
 //! store itself.
 
-use secrecy::SecretString;
-use tokio::sync::mpsc;
-
 use crate::domain::node::NodeRecord;
 use crate::domain::refusal::Refusal;
 use crate::services::Services;
 use crate::services::accounts::Verification;
+pub use crate::services::resume::Progress;
+use crate::services::resume::Tried;
+use secrecy::SecretString;
 
-use super::admin::{Ask, JOURNAL_PAGE, JournalPage, NodeLine, Told};
-
-/// Takes what is said on the way to the end.
-pub type Progress = mpsc::Sender<String>;
+use super::admin::{Ask, JOURNAL_PAGE, JournalPage, NodeLine, Told, TriedLine};
+use super::backup;
 
 /// Does what is asked.
 pub async fn perform(services: &Services, ask: Ask, progress: &Progress) -> Told {
@@ -20,6 +18,11 @@ pub async fn perform(services: &Services, ask: Ask, progress: &Progress) -> Told
         Ask::CreateTenant { email, password } => create_tenant(services, &email, password.into()).await,
         Ask::ShowJournal { after } => show_journal(services, after).await,
         Ask::ListNodes => list_nodes(services).await,
+        Ask::Resume { force } => resume(services, force, progress).await,
+        Ask::Backup { file, force } => {
+            let written = backup::write(services, &file, force, progress).await;
+            written.map(|manifest| Told::BackedUp { manifest }).map_err(|error| error.to_string())
+        }
         Ask::ForgetNode { id } => forget_node(services, &id, progress).await,
     };
     told.unwrap_or_else(|detail| Told::Refused { detail })
@@ -49,4 +52,14 @@ async fn forget_node(services: &Services, id: &str, progress: &Progress) -> Resu
     _ = progress.send(format!("watching whether {id} beats")).await;
     services.nodes.forget(id).await.map_err(|error| error.to_string())?;
     Ok(Told::Forgotten)
+}
+
+async fn resume(services: &Services, force: bool, progress: &Progress) -> Result<Told, String> {
+    let tried = services.resume(force, progress).await.map_err(|error| error.to_string())?;
+    let line = |tried: Tried| TriedLine {
+        provider: tried.provider.to_string(),
+        connection: tried.connection.to_string(),
+        refused: tried.refused,
+    };
+    Ok(Told::Resumed { tried: tried.into_iter().map(line).collect() })
 }

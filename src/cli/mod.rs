@@ -1,6 +1,7 @@
 //! The commands: what is typed, what is printed, how it ends. Exit codes: 0 done, 1 failed, 2 wrong
 //! usage or settings.
 
+mod backup;
 mod config_check;
 mod demo;
 mod dev;
@@ -14,6 +15,7 @@ mod operate;
 mod out;
 pub mod provider;
 mod provider_files;
+mod resume;
 mod serve;
 mod tenant;
 
@@ -50,6 +52,12 @@ enum Command {
     /// See to the nodes that work on one store.
     #[command(subcommand)]
     Node(NodeCommand),
+    /// Copy everything into one file, while the server works.
+    Backup(backup::BackupArgs),
+    /// Put such a copy where the store was.
+    Restore(backup::RestoreArgs),
+    /// Let refreshes go on after a restore.
+    Resume(resume::ResumeArgs),
     /// Look at provider files.
     #[command(subcommand)]
     Provider(ProviderCommand),
@@ -150,6 +158,9 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Serve(args) => serve::run(args)?,
         Command::Config(ConfigCommand::Check(args)) => config_check::run(args)?,
         Command::Tenant(TenantCommand::Create(args)) => tenant::create(args)?,
+        Command::Backup(args) => backup::backup(args)?,
+        Command::Restore(args) => backup::restore(args)?,
+        Command::Resume(args) => resume::run(args)?,
         Command::Node(NodeCommand::List(args)) => node::list(args)?,
         Command::Node(NodeCommand::Forget(args)) => node::forget(args)?,
         Command::Provider(ProviderCommand::List(args)) => return provider_files::list(args),

@@ -44,21 +44,24 @@ impl PlaceArgs {
 
 /// The last answer; progress goes to the terminal. A refusal is a failure.
 pub fn ask(settings: Settings, ask: Ask, alone: Alone) -> Result<Told, Failure> {
-    let told = block_on(async {
-        let (progress, mut said) = mpsc::channel::<String>(16);
-        let printing = tokio::spawn(async move {
-            while let Some(text) = said.recv().await {
-                out::warn(&text);
-            }
-        });
-        let told = perform(settings, ask, alone, progress).await;
-        printing.await.map_err(|cause| Failure::Failed(cause.to_string()))?;
-        told
-    })?;
+    let told = block_on(async { printing(|progress| perform(settings, ask, alone, progress)).await? })?;
     match told {
         Told::Refused { detail } => Err(Failure::Failed(detail)),
         told => Ok(told),
     }
+}
+
+/// Prints what is said while the work goes on.
+pub async fn printing<W: Future>(work: impl FnOnce(mpsc::Sender<String>) -> W) -> Result<W::Output, Failure> {
+    let (progress, mut said) = mpsc::channel::<String>(16);
+    let printing = tokio::spawn(async move {
+        while let Some(text) = said.recv().await {
+            out::warn(&text);
+        }
+    });
+    let done = work(progress).await;
+    printing.await.map_err(|cause| Failure::Failed(cause.to_string()))?;
+    Ok(done)
 }
 
 async fn perform(settings: Settings, ask: Ask, alone: Alone, progress: mpsc::Sender<String>) -> Result<Told, Failure> {

@@ -13,6 +13,7 @@
 //!   [`Commit::Unknown`], and [`Kv::settle`] says what became of it.
 
 use std::ops::Bound;
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -179,6 +180,12 @@ pub trait Kv: Send + Sync + 'static {
     /// Whether other nodes may work with this store.
     fn is_shared(&self) -> bool {
         false
+    }
+
+    /// Writes the whole store, as it is at one moment, into the empty file at `path`, on the disk when this
+    /// returns; nobody else waits for it. Refused by a store that is copied by means of its own.
+    async fn snapshot(&self, path: &Path) -> Result<(), KvError> {
+        Err(KvError::Refused(format!("a snapshot in {} is not made by this store", path.display())))
     }
 
     /// What this store can lose, and how to change that, each in a sentence to the operator.

@@ -11,6 +11,7 @@ pub mod defined;
 pub mod integrations;
 pub mod nodes;
 pub mod refresh;
+pub mod resume;
 pub mod sandbox;
 pub mod standing;
 pub mod vault;

@@ -63,6 +63,13 @@ struct Head {
     headers: Vec<(String, String)>,
 }
 
+/// An entry outside its journal, as it was sealed there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shipped {
+    pub id: EntryId,
+    pub sealed: Bytes,
+}
+
 /// One entry, as an operator may see it: without the params.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
@@ -160,6 +167,32 @@ impl SealedJournal {
             Some((home, _)) if *home != self.deployment => Err(StoreError::Broken("an entry of another store".into())),
             _ => opened(&self.keyring, id, &entry).map(Some),
         }
+    }
+
+    /// A copy of these entries as they stand there, sealed. One whose place was given away meanwhile, or
+    /// that is damaged, is left out.
+    pub async fn ship(&self, entries: &[EntryId]) -> Vec<Shipped> {
+        let mut shipped = Vec::with_capacity(entries.len());
+        for id in entries {
+            match self.journal.read(*id).await {
+                Ok(found) => shipped.extend(found.map(|sealed| Shipped { id: *id, sealed })),
+                Err(error) => tracing::error!(%error, entry = id.0, "an entry of the journal cannot be copied"),
+            }
+        }
+        shipped
+    }
+
+    /// Takes an entry of another journal of this deployment in, to wait here for the store. It is sealed
+    /// anew, since it gets a number of this journal.
+    pub async fn take_in(&self, shipped: &Shipped) -> Result<(), StoreError> {
+        match shipped.sealed.split_first_chunk::<DEPLOYMENT_LEN>() {
+            Some((home, _)) if *home != self.deployment => return Err(StoreError::Broken("an entry of another store".into())),
+            _ => {}
+        }
+        let Arrival { sent, answer } = opened(&self.keyring, shipped.id, &shipped.sealed)?;
+        let room = self.reserve(&sent)?;
+        self.append(room, &sent, &answer).await?;
+        Ok(())
     }
 
     pub fn state(&self) -> JournalState {

@@ -9,7 +9,9 @@ mod journal;
 pub mod keyring;
 mod record;
 pub mod seal;
+mod survey;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,15 +21,16 @@ use zeroize::Zeroizing;
 use crate::domain::ids::TenantId;
 use crate::ports::entropy::{Entropy, random};
 use crate::ports::journal::Journal;
-use crate::ports::kv::{AttemptId, Batch, Commit, Key, Kv, Precondition, Settled, Write};
+use crate::ports::kv::{AttemptId, Batch, Commit, Key, Kv, KvError, Precondition, Settled, Write};
 
 pub use change::Change;
 pub use connections::{ConnectionFilter, ConnectionPage};
 pub use entities::{EmailClaim, OneTimeCode, ReusableLink, keys};
 pub use error::{OpenError, StoreError};
-pub use journal::{Arrival, JournalOpenError, SealedJournal, Sent, Waiting, waiting};
+pub use journal::{Arrival, JournalOpenError, SealedJournal, Sent, Shipped, Waiting, waiting};
 pub use keyring::{Keyring, MasterKey};
 pub use record::{Protection, Record, RecordKey, RecordRange, Stored};
+pub use survey::Sample;
 
 use keyring::DataKey;
 use seal::Context;
@@ -103,6 +106,11 @@ impl Store {
     /// The node's journal, sealed with this store's keys and bound to it.
     pub async fn journal(&self, journal: Arc<dyn Journal>) -> Result<SealedJournal, JournalOpenError> {
         SealedJournal::open(journal, self.keyring.clone(), self.entropy.clone(), self.deployment).await
+    }
+
+    /// Writes the whole store into the empty file at `path` ([`Kv::snapshot`]).
+    pub async fn snapshot(&self, path: &Path) -> Result<(), KvError> {
+        self.kv.snapshot(path).await
     }
 
     pub async fn read<R: Record>(&self, key: &RecordKey<R>) -> Result<Option<Stored<R>>, StoreError> {

@@ -22,12 +22,15 @@ fn the_demo_shows_connect_token_expiry_and_refreshed_token() {
 
 #[test]
 fn every_command_has_help_with_an_example_and_exit_codes() {
-    let commands: [&[&str]; 13] = [
+    let commands: [&[&str]; 16] = [
         &["dev"],
         &["demo"],
         &["serve"],
         &["config", "check"],
         &["tenant", "create"],
+        &["backup"],
+        &["restore"],
+        &["resume"],
         &["node", "list"],
         &["node", "forget"],
         &["provider", "list"],

@@ -53,6 +53,17 @@ pub fn open_reader(path: &Path) -> Result<Connection, KvError> {
     open().map_err(|error| explain(path, &error))
 }
 
+/// Copies one state of the file, without what was deleted, into the empty file `to`.
+pub fn snapshot(path: &Path, to: &Path) -> Result<(), KvError> {
+    let copied = connect(path).and_then(|connection| {
+        let target = to.to_string_lossy();
+        connection.execute("VACUUM INTO ?1", [target.as_ref()]).map(drop)
+    });
+    copied.map_err(|error| explain(to, &error))?;
+    let synced = OpenOptions::new().write(true).open(to).and_then(|file| file.sync_all());
+    synced.map_err(|error| KvError::Unavailable(format!("{}: {error}", to.display())))
+}
+
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // The one thread that uses a connection at a time is seen to by us. URIs are off: a path is a path.
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;

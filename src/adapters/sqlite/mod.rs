@@ -10,7 +10,7 @@ mod writer;
 #[cfg(test)]
 mod writer_tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -32,6 +32,7 @@ const QUEUE: usize = 1024;
 const QUEUE_KIB: usize = 4 * BATCH_BYTES_MAX / 1024;
 
 pub struct SqliteKv {
+    path: PathBuf,
     clock: Arc<dyn Clock>,
     readers: Arc<Readers>,
     /// `None` only while it is dropped.
@@ -50,7 +51,8 @@ impl SqliteKv {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let writer = std::thread::Builder::new().name("sqlite-writer".into()).spawn(move || writer.run(queue));
         let writer = writer.map_err(|error| KvError::Unavailable(format!("no thread for the writer: {error}")))?;
-        Ok(Self { clock, readers, jobs: Some(jobs), room: Arc::new(Semaphore::new(QUEUE_KIB)), writer: Some(writer) })
+        let path = path.to_owned();
+        Ok(Self { path, clock, readers, jobs: Some(jobs), room: Arc::new(Semaphore::new(QUEUE_KIB)), writer: Some(writer) })
     }
 
     /// Queues a job for the writer. From then on it is done or not done whether or not its caller stays.
@@ -117,6 +119,12 @@ impl Kv for SqliteKv {
         let (answer, answered) = oneshot::channel();
         self.queue(Job::Settle(attempt, answer)).await?;
         answered.await.map_err(|_| stopped())?
+    }
+
+    /// A connection of its own reads one state from beginning to end, however much is written meanwhile.
+    async fn snapshot(&self, path: &Path) -> Result<(), KvError> {
+        let (from, to) = (self.path.clone(), path.to_owned());
+        blocking(move || file::snapshot(&from, &to)).await
     }
 
     async fn ping(&self) -> Result<(), KvError> {

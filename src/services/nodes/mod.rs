@@ -117,6 +117,11 @@ impl Nodes {
         self.watched.has_looked().then(|| self.owner(id).silent)
     }
 
+    /// The last beat that the store acknowledged.
+    pub async fn last_beat(&self) -> u64 {
+        self.own.lock().await.acknowledged
+    }
+
     /// What others are to know of this node's journal.
     pub fn note_journal(&self, pending: u64) {
         self.journal_pending.store(pending, Ordering::Relaxed);

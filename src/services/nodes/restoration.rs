@@ -33,6 +33,13 @@ impl Nodes {
         Ok(())
     }
 
+    /// Holds back the deployment in this store from now on: the operator knows that it was put back.
+    pub async fn declare_restored(&self) -> Result<(), StoreError> {
+        let mut own = self.own.lock().await;
+        self.suspect(&mut own, Cause::Said, None);
+        self.follow(&mut own).await
+    }
+
     /// Takes this node's standing from the record, and opens one where this node alone knows that it must.
     pub(super) async fn follow(&self, own: &mut Own) -> Result<(), StoreError> {
         if let Some(Suspicion { cause: cause @ (Cause::Emptied | Cause::OtherDeployment), since, .. }) = own.suspicion
