@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use claviger::adapters::memory::MemoryKv;
+use claviger::app::admin::{Ask, Told, ask};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use crate::clock::TestClock;
 use crate::fake_provider::FakeProvider;
@@ -29,12 +31,12 @@ async fn connected(app: &TestApp) -> Tenant {
 }
 
 /// Nothing is sent for alice, whose token has expired, and bob is served.
-async fn is_held(tenant: &Tenant, provider: &FakeProvider) {
+async fn is_held(tenant: &Tenant, provider: &FakeProvider, bobs: &str) {
     let before = provider.refreshes();
     let (status, said) = tenant.try_token("fake", "alice").await;
     assert_eq!((status, said["code"].as_str()), (503, Some("restore_mode")), "{said}");
     assert!(text(&said["detail"]).contains("claviger resume"), "{said}");
-    assert_eq!(tenant.token("fake", "bob").await["access_token"], "bobs");
+    assert_eq!(tenant.token("fake", "bob").await["access_token"], bobs);
     let forced = json!({ "provider": "fake", "end_user_id": "bob", "force_refresh": true });
     let (status, said) = tenant.post("/get-access-token", forced).await;
     assert_eq!((status, said["warning"].as_str()), (200, Some("refresh_failing")), "{said}");
@@ -100,23 +102,45 @@ async fn a_file_put_back_in_its_place_is_noticed_and_stays_noticed() {
     copy(&world.file(), &world.copy());
 
     let app = app.started_again(world.setup()).await;
-    let tenant = tenant.at(&app);
     app.clock.advance(HOUR);
-    assert_eq!(tenant.token("fake", "alice").await["generation"], 2);
+    assert_eq!(tenant.at(&app).token("fake", "alice").await["generation"], 2);
+    // Long enough that no failover could have lost alice's refresh and kept bob's.
+    app.clock.advance(HOUR);
+    let forced = json!({ "provider": "fake", "end_user_id": "bob", "force_refresh": true });
+    tenant.at(&app).ok("/get-access-token", forced).await;
+    let bobs = text(&tenant.at(&app).token("fake", "bob").await["access_token"]);
     let app = app.stopped().await;
     world.put_back();
 
     let mut app = app.started_again(world.setup()).await;
-    assert_eq!(tenant.at(&app).token("fake", "alice").await["generation"], 2, "the node's journal leads the store forward");
-    app.clock.advance(HOUR);
     for _ in 0..2 {
         let tenant = tenant.at(&app);
         let said = ready_saying(&tenant, "restore mode since").await;
         assert!(text(&said["notes"][0]).contains("fell back"), "{said}");
-        is_held(&tenant, &world.provider).await;
+        // Past `refresh.force_interval`.
+        app.clock.advance(Duration::from_secs(11));
+        is_held(&tenant, &world.provider, &bobs).await;
         app = app.stopped().await.started_again(world.setup()).await;
     }
-    assert_eq!(world.provider.refreshes(), 1);
+    assert_eq!(world.provider.refreshes(), 2);
+
+    // The journal went over the snapshot, however old its entries: what is sent is the newest there is.
+    assert!(matches!(resumed(&app).await, Told::Resumed { tried } if tried.len() == 1 && tried[0].refused.is_none()));
+    assert_eq!(tenant.at(&app).token("fake", "alice").await["generation"], 3);
+    let (status, said) = tenant.at(&app).get("/readyz").await;
+    assert_eq!((status, said), (200, json!({ "status": "ok" })));
+}
+
+/// `claviger resume`, while time passes: ten times as fast as it does, so that no call to the provider is late.
+async fn resumed(app: &TestApp) -> Told {
+    let socket = app.folder.path().join("node/admin.sock");
+    let (progress, _) = mpsc::channel(1);
+    let asked = tokio::spawn(async move { ask(&socket, &Ask::Resume { force: false }, &progress).await });
+    while !asked.is_finished() {
+        app.clock.advance(Duration::from_millis(20));
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    asked.await.unwrap().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -150,7 +174,7 @@ async fn a_store_emptied_under_a_running_node_stops_its_refreshes() {
     kv.swap(full);
     clock.advance(HOUR);
     ready_saying(&tenant, "restore mode").await;
-    is_held(&tenant, &provider).await;
+    is_held(&tenant, &provider, "bobs").await;
     assert_eq!(provider.refreshes(), 0);
 }
 
@@ -171,10 +195,10 @@ async fn a_restoration_holds_every_node() {
     let tenant = connected(&first).await;
     clock.advance(HOUR);
     let told = TestApp::with(setup(true, Some(first.master_key_file()))).await;
-    is_held(&tenant.at(&told), &provider).await;
+    is_held(&tenant.at(&told), &provider, "bobs").await;
     clock.advance(BEAT);
     ready_saying(&tenant, "restore mode").await;
-    is_held(&tenant, &provider).await;
+    is_held(&tenant, &provider, "bobs").await;
     let third = TestApp::with(setup(false, Some(first.master_key_file()))).await;
-    is_held(&tenant.at(&third), &provider).await;
+    is_held(&tenant.at(&third), &provider, "bobs").await;
 }

@@ -96,3 +96,29 @@ fn a_redis_that_is_not_there_is_named() {
     assert_eq!(ended.code, 1);
     assert!(ended.err.contains("store.url") && !ended.err.contains("hunter2"), "{}", ended.err);
 }
+
+/// A store that vanished is not founded anew: it must come back from wherever its copies are.
+#[test]
+fn an_emptied_or_exchanged_store_is_not_started_on() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let started = |folder: &std::path::Path| {
+        let server = Server::start(&mut serve(folder));
+        server.wait_for_log("\"serving\"");
+        server.stop();
+    };
+    started(folder.path());
+    std::fs::copy(folder.path().join("master.key"), other.path().join("master.key")).unwrap();
+    started(other.path());
+
+    std::fs::remove_file(folder.path().join("claviger.db")).unwrap();
+    let emptied = run(&mut serve(folder.path()));
+    assert_eq!(emptied.code, 1);
+    assert!(emptied.err.contains("the store is empty") && emptied.err.contains("node.state"), "{}", emptied.err);
+    std::fs::copy(other.path().join("claviger.db"), folder.path().join("claviger.db")).unwrap();
+    let exchanged = run(&mut serve(folder.path()));
+    assert_eq!(exchanged.code, 1);
+    assert!(exchanged.err.contains("another deployment") && exchanged.err.contains("store.url"), "{}", exchanged.err);
+    let server = Server::start(serve(folder.path()).arg("--restored"));
+    server.wait_for_log("restore mode");
+    server.wait_for_log("\"serving\"");
+}

@@ -20,6 +20,7 @@ mod node;
 mod outage;
 mod pauses;
 mod proxy;
+mod restore;
 mod sentinel;
 mod size;
 mod throughput;

@@ -87,6 +87,22 @@ impl RedisServer {
         assert!(self.try_launch(), "redis-server did not start again; its log:\n{}", self.log());
     }
 
+    /// A copy of what it has on the disk.
+    pub fn copied(&self) -> TempDir {
+        let copy = tempfile::tempdir().expect("a temporary folder");
+        let mut copying = Command::new("cp");
+        let done = copying.arg("-R").arg(self.folder.path().join(".")).arg(copy.path()).status();
+        assert!(done.expect("cp is there").success());
+        copy
+    }
+
+    /// Kills the server and starts it on such a copy.
+    pub fn put_back(&mut self, copy: TempDir) {
+        self.stop();
+        self.folder = copy;
+        assert!(self.try_launch(), "redis-server did not start on the copy; its log:\n{}", self.log());
+    }
+
     /// Sends one command and returns the answer as it comes over the wire.
     pub fn say(&self, words: &[&str]) -> String {
         say(self.port, words).expect("redis-server answers")
