@@ -56,6 +56,11 @@ pub fn parse(id: &ProviderId, shelf: &Shelf) -> Result<ProviderFile, Vec<FileErr
         let message = format!("there is no provider file {id}.toml");
         return Err(vec![FileError { file: format!("{id}.toml"), line: None, at: String::new(), message }]);
     };
+    let shape: FileShape = read(source).map_err(|error| vec![error])?;
+    // Most files stand alone: what was read is all there is.
+    if shape.extends.is_none() {
+        return checked(id, Owner::Catalogue, source, &shape);
+    }
     let table = inherited(id, shelf).map_err(|error| vec![error])?;
     understood(id, Owner::Catalogue, source, table)
 }
@@ -64,8 +69,12 @@ fn understood(id: &ProviderId, owner: Owner, source: &Source, table: Table) -> R
     let shape: FileShape = Value::Table(table).try_into().map_err(|error: toml::de::Error| {
         vec![FileError { file: source.file.clone(), line: None, at: String::new(), message: friendly(error.message()) }]
     })?;
+    checked(id, owner, source, &shape)
+}
+
+fn checked(id: &ProviderId, owner: Owner, source: &Source, shape: &FileShape) -> Result<ProviderFile, Vec<FileError>> {
     let vectors = shape.test.clone();
-    let provider = convert::provider(id.clone(), owner, &shape).and_then(Provider::checked);
+    let provider = convert::provider(id.clone(), owner, shape).and_then(Provider::checked);
     match provider {
         Ok(provider) => Ok(ProviderFile { provider, vectors }),
         Err(faults) => Err(faults.into_iter().map(|fault| placed(source, fault)).collect()),
