@@ -70,6 +70,9 @@ pub struct HeldAuthorization {
     pub pending: PendingAuthorization,
     #[serde(with = "sealed_text")]
     pub code: SecretString,
+    /// The state that the code came with: used up, but some providers want it with the code.
+    #[serde(default)]
+    pub state: String,
     /// What the provider's file keeps of the callback.
     pub callback: BTreeMap<String, String>,
     pub expires_at: Timestamp,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use crate::domain::provider::template::Values;
 use crate::domain::provider::{AuthorizeSpec, PkceUse, Provider, ScopeSpec};
@@ -43,7 +43,16 @@ pub fn build(input: &AuthorizeInput<'_>) -> Result<Url, BuildError> {
     }
     pairs.retain(|(_, value)| !value.is_empty());
     let mut url = spec.url.render(&values)?;
-    url.query_pairs_mut().extend_pairs(pairs);
+    match &spec.fragment {
+        Some(fragment) if spec.params_in_fragment => {
+            let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+            url.set_fragment(Some(&format!("{fragment}?{query}")));
+        }
+        fragment => {
+            url.query_pairs_mut().extend_pairs(pairs);
+            url.set_fragment(fragment.as_deref());
+        }
+    }
     Ok(url)
 }
 
@@ -66,7 +75,7 @@ fn standard<'a>(input: &AuthorizeInput<'a>, lists: &'a [(&'a str, String)]) -> R
 }
 
 /// The scope params, `scope` first: a scope goes to the list whose prefix it has, else to `scope`.
-fn scope_lists<'a>(spec: &'a ScopeSpec, asked: &[String]) -> Vec<(&'a str, String)> {
+pub(super) fn scope_lists<'a>(spec: &'a ScopeSpec, asked: &[String]) -> Vec<(&'a str, String)> {
     let prefix_of = |scope: &str| spec.lists.values().find(|prefix| scope.starts_with(prefix.as_str()));
     let join = |prefix: Option<&String>| {
         let mine = asked.iter().filter(|scope| prefix_of(scope) == prefix);
@@ -160,6 +169,34 @@ mod tests {
         for name in ["client_id", "response_type", "none"] {
             assert_eq!(get(&found, name), "(none)");
         }
+    }
+
+    fn built(changes: &str) -> Url {
+        let (provider, params) = (acme(changes), BTreeMap::new());
+        let redirect_uri = "https://broker.example/cb";
+        let (pkce_challenge, nonce, scopes) = (None, None, ["a#b?c".to_owned()]);
+        build(&AuthorizeInput {
+            provider: &provider,
+            client_id: "c",
+            redirect_uri,
+            scopes: &scopes,
+            state: "s",
+            pkce_challenge,
+            nonce,
+            params: &params,
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_page_may_route_by_its_fragment() {
+        let url = built("authorize.fragment = \"redirect\"");
+        assert_eq!((url.fragment(), url.query_pairs().count()), (Some("redirect"), 5));
+        let url = built("authorize = { fragment = \"/oauth/authorize\", params_in_fragment = true }");
+        assert_eq!(url.query(), None);
+        let (route, query) = url.fragment().unwrap().split_once('?').unwrap();
+        let pairs: BTreeMap<_, _> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        assert_eq!((route, pairs["scope"].as_str(), pairs.len()), ("/oauth/authorize", "a#b?c", 5));
     }
 
     static SHOPS: LazyLock<Provider> = LazyLock::new(|| {

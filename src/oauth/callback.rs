@@ -23,6 +23,7 @@ const SINGLE: &[&str] = &["code", "state", "iss", "error"];
 #[derive(Debug)]
 pub struct ValidCallback {
     code: SecretString,
+    state: String,
     kept: BTreeMap<String, String>,
 }
 
@@ -31,13 +32,18 @@ impl ValidCallback {
         &self.code
     }
 
+    /// As it came, for a provider that wants it with the code.
+    pub fn state(&self) -> &str {
+        &self.state
+    }
+
     /// What the provider's file keeps of the callback.
     pub fn kept(&self) -> &BTreeMap<String, String> {
         &self.kept
     }
 
-    pub fn into_parts(self) -> (SecretString, BTreeMap<String, String>) {
-        (self.code, self.kept)
+    pub fn into_parts(self) -> (SecretString, String, BTreeMap<String, String>) {
+        (self.code, self.state, self.kept)
     }
 }
 
@@ -84,6 +90,10 @@ pub fn validate(provider: &Provider, pairs: &[(String, String)]) -> Result<Valid
     if let Some(error) = find(pairs, "error").filter(|error| !error.is_empty()) {
         return Err(refusal(error));
     }
+    let declined = |(name, value): (&String, &String)| find(pairs, name).is_some_and(|came| value.is_empty() || came == value);
+    if spec.denied.iter().any(declined) {
+        return Err(CallbackError::Denied);
+    }
     let code = find(pairs, &spec.code_param).unwrap_or_default();
     if code.is_empty() {
         return Err(CallbackError::Malformed("there is no code"));
@@ -94,7 +104,8 @@ pub fn validate(provider: &Provider, pairs: &[(String, String)]) -> Result<Valid
     if code.chars().any(char::is_control) {
         return Err(CallbackError::Malformed("the code has control characters"));
     }
-    Ok(ValidCallback { code: code.into(), kept: kept(spec, pairs)? })
+    let state = find(pairs, "state").unwrap_or_default().to_owned();
+    Ok(ValidCallback { code: code.into(), state, kept: kept(spec, pairs)? })
 }
 
 fn find<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
@@ -205,6 +216,15 @@ mod tests {
         // An error wins over a code: nothing is exchanged that the provider calls a failure.
         assert_eq!(refused("", "code=c&error=access_denied"), CallbackError::Denied);
         assert!(judge(&acme(""), "code=c&error=").is_ok());
+    }
+
+    #[test]
+    fn a_provider_may_say_no_without_an_error() {
+        let changes = "callback.denied = { response = \"denied\", refused = \"\" }";
+        for query in ["response=denied", "refused=1", "code=c&refused=", "code=c&response=denied"] {
+            assert_eq!(refused(changes, query), CallbackError::Denied, "{query}");
+        }
+        assert!(judge(&acme(changes), "code=c&response=approved").is_ok());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use url::form_urlencoded;
 
 use crate::domain::provider::RequestSpec;
 use crate::domain::provider::request::{BasicEncoding, ClientAuth};
+use crate::domain::provider::template::{Template, Values};
 use crate::domain::secret::ExposeSecret;
 
 use super::client::Client;
@@ -17,7 +18,7 @@ pub(super) struct Proof<'a> {
     pub authorization: Option<String>,
 }
 
-pub(super) fn prove<'a>(spec: &RequestSpec, client: &Client<'a>) -> Result<Proof<'a>, BuildError> {
+pub(super) fn prove<'a>(spec: &RequestSpec, client: &Client<'a>, values: &Values<'_>) -> Result<Proof<'a>, BuildError> {
     let id = ("client_id", client.client_id);
     let secret = client.client_secret.map(ExposeSecret::expose_secret);
     let (params, authorization) = match (spec.client_auth, secret) {
@@ -26,7 +27,12 @@ pub(super) fn prove<'a>(spec: &RequestSpec, client: &Client<'a>) -> Result<Proof
         (ClientAuth::Post, Some(secret)) => (vec![id, ("client_secret", secret)], None),
         (ClientAuth::Basic, Some(secret)) => {
             let params = if spec.client_id_in_body { vec![id] } else { Vec::new() };
-            (params, Some(basic(spec.basic, client.client_id, secret)?))
+            let half = |own: &Option<Template>, standard: &str| match own {
+                Some(template) => template.render(values),
+                None => Ok(standard.to_owned()),
+            };
+            let (user, pass) = (half(&spec.basic_user, client.client_id)?, half(&spec.basic_pass, secret)?);
+            (params, Some(basic(spec.basic, &user, &pass)?))
         }
     };
     Ok(Proof { params, authorization })

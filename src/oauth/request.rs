@@ -1,6 +1,8 @@
 //! From a request's drawing in a provider file to the HTTP call. Each value is encoded for its
 //! place; what cannot stand there is an error, never sent.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
@@ -59,7 +61,7 @@ pub(super) fn set_params<'a>(
         let value = provider.deployment_value(&param.name).or_else(|| given(&param.name)).or(param.default.as_deref());
         match value {
             Some(value) if param.fault(value).is_some() => return Err(BuildError::BadParam(param.name.clone())),
-            Some(value) => values.set(param.name.clone(), param.substituted(value)),
+            Some(value) => param.substitutes(value).into_iter().for_each(|(name, value)| values.set(name, value)),
             None if param.optional => values.set(param.name.clone(), ""),
             None => {}
         }
@@ -79,11 +81,35 @@ pub(super) fn values_of<'a>(provider: &'a Provider, client: &Client<'a>) -> Resu
         public.or_else(|| secret.get(name).map(ExposeSecret::expose_secret))
     };
     set_params(&mut values, provider, given)?;
+    set_metadata(&mut values, provider, client);
+    if let Some(moment) = client.moment {
+        values.set("now", moment.now.as_second().to_string());
+        values.set("now_ms", moment.now.as_millisecond().to_string());
+        values.set("uuid", uuid::Builder::from_random_bytes(moment.random).into_uuid().to_string());
+        values.set("random", hex::encode(moment.random));
+    }
     values.set("client_id", client.client_id);
+    values.set("redirect_uri", client.redirect_uri);
     if let Some(secret) = client.client_secret {
         values.set("client_secret", secret.expose_secret());
     }
     Ok(values)
+}
+
+/// What is kept of the connection, by the names that the file gives it. What did not come is empty, so that
+/// a param made of it is left out.
+fn set_metadata<'a>(values: &mut Values<'a>, provider: &'a Provider, client: &Client<'a>) {
+    let text = |name: &str| match client.metadata.get(name) {
+        Some(Value::String(text)) => Cow::from(text.as_str()),
+        Some(value @ (Value::Number(_) | Value::Bool(_))) => Cow::from(value.to_string()),
+        _ => Cow::from(""),
+    };
+    for name in provider.spec().kept() {
+        values.set(format!("metadata.{name}"), text(name));
+    }
+    for name in &provider.spec().callback.keep {
+        values.set(format!("callback.{name}"), text(name));
+    }
 }
 
 /// Builds the call: the standard params, those of the client's proof, and the file's own.
@@ -93,7 +119,7 @@ pub(super) fn build(
     values: &Values<'_>,
     standard: &[(&str, &str)],
 ) -> Result<HttpCall, BuildError> {
-    let proof = client_auth::prove(spec, client)?;
+    let proof = client_auth::prove(spec, client, values)?;
     let mut params = named_params(spec, standard, &proof);
     for (name, value) in &spec.params {
         put(&mut params, name, param_value(value, values)?);

@@ -13,6 +13,7 @@ use crate::domain::tokens::{ProviderFailure, TokenAnswer};
 
 use jiff::Timestamp;
 
+use super::authorize_url::scope_lists;
 use super::client::Client;
 use super::request::{BuildError, build, values_of};
 use super::token_response::{Found, judge_lookup};
@@ -25,13 +26,20 @@ pub struct Authorization<'a> {
     /// As it was sent with the authorize request.
     pub redirect_uri: &'a str,
     pub verifier: Option<&'a SecretString>,
+    /// As it was sent with the authorize request, and came back.
+    pub state: &'a str,
+    /// As the tenant named them.
+    pub scopes: &'a [String],
 }
 
 pub fn exchange(provider: &Provider, client: &Client<'_>, flow: &Authorization<'_>) -> Result<HttpCall, BuildError> {
     let code = flow.code.expose_secret();
     let verifier = flow.verifier.map(ExposeSecret::expose_secret);
+    let lists = scope_lists(provider.scopes(), &provider.scopes().asked(flow.scopes));
     let mut values = values_of(provider, client)?;
     values.set("code", code);
+    values.set("state", flow.state);
+    values.set("scope", lists.first().map_or("", |(_, scope)| scope.as_str()));
     values.set("redirect_uri", flow.redirect_uri);
     values.set("code_verifier", verifier.unwrap_or_default());
     for name in &provider.spec().callback.keep {
@@ -57,7 +65,7 @@ pub fn refresh(provider: &Provider, client: &Client<'_>, set: &TokenSetName, tok
     let mut values = values_of(provider, client)?;
     values.set("refresh_token", refresh_token);
     values.set("access_token", tokens.access.expose_secret());
-    values.set("scope", &scope);
+    values.set("scope", scope);
     build(&provider.refresh().request, client, &values, &[("grant_type", "refresh_token"), ("refresh_token", refresh_token)])
 }
 
@@ -109,36 +117,55 @@ impl Lookup<'_> {
     }
 }
 
-/// The look-ups of the file, in its order. A step whose token set did not come is left out.
-pub fn after_connect<'a>(
+/// One look-up of the file, which may use what the answer and the look-ups before it brought. `None` where its
+/// token set did not come, and where it is optional and what it needs did not.
+pub fn look_up<'a>(
     provider: &'a Provider,
+    step: &'a AfterConnectSpec,
     client: &Client<'_>,
     answer: &TokenAnswer,
-) -> Result<Vec<Lookup<'a>>, BuildError> {
-    let mut lookups = Vec::new();
-    for step in &provider.spec().after_connect {
-        let tokens = match &step.token_set {
-            Some(name) => answer.sets.get(name),
-            None => answer.sets.values().next(),
-        };
-        let Some(tokens) = tokens else { continue };
-        let mut values = values_of(provider, client)?;
-        values.set("access_token", tokens.access_token.expose_secret());
-        values.set("token_type", &tokens.token_type);
-        lookups.push(Lookup { call: build(&step.request, client, &values, &[])?, provider, step });
+) -> Result<Option<Lookup<'a>>, BuildError> {
+    let tokens = match &step.token_set {
+        Some(name) => answer.sets.get(name),
+        None => answer.sets.values().next(),
+    };
+    let Some(tokens) = tokens else { return Ok(None) };
+    let mut values = values_of(provider, &client.knowing(&answer.metadata))?;
+    values.set("access_token", tokens.access_token.expose_secret());
+    values.set("token_type", tokens.token_type.as_str());
+    match build(&step.request, client, &values, &[]) {
+        Ok(call) => Ok(Some(Lookup { call, provider, step })),
+        Err(BuildError::BadUrl) if step.optional => Ok(None),
+        Err(error) => Err(error),
     }
-    Ok(lookups)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::tokens::IssuedTokens;
+    use crate::oauth::client::{Moment, NOTHING};
     use crate::oauth::provider_file::testing::acme;
 
     struct Tenant {
         secret: Option<SecretString>,
         id: &'static str,
         params: BTreeMap<String, String>,
+    }
+
+    impl Tenant {
+        fn client(&self) -> Client<'_> {
+            static NO_SECRETS: BTreeMap<String, SecretString> = BTreeMap::new();
+            Client {
+                client_id: self.id,
+                client_secret: self.secret.as_ref(),
+                params: &self.params,
+                secret_params: &NO_SECRETS,
+                redirect_uri: "https://broker.example/cb",
+                metadata: &NOTHING,
+                moment: None,
+            }
+        }
     }
 
     fn tenant(params: &[(&str, &str)]) -> Tenant {
@@ -153,14 +180,10 @@ mod tests {
             kept: &kept,
             redirect_uri: "https://broker.example/cb",
             verifier: Some(&"v".into()),
+            state: "st",
+            scopes: &["r".to_owned(), "w".to_owned()],
         };
-        let client = Client {
-            client_id: tenant.id,
-            client_secret: tenant.secret.as_ref(),
-            params: &tenant.params,
-            secret_params: &BTreeMap::new(),
-        };
-        exchange(&acme(changes), &client, &flow)
+        exchange(&acme(changes), &tenant.client(), &flow)
     }
 
     fn tokens(refresh: Option<&str>) -> Tokens {
@@ -208,6 +231,16 @@ mod tests {
     }
 
     #[test]
+    fn a_basic_header_may_hold_other_halves() {
+        let changes = "token = { client_auth = \"basic\", basic = \"raw\", basic_user = \"{client_secret}\", basic_pass = \"\" }";
+        let secret = Tenant { secret: Some("sk_1".into()), ..tenant(&[]) };
+        let call = try_exchange(changes, &secret, &[]).unwrap();
+        assert_eq!(header(&call, "authorization"), Some("Basic c2tfMTo="));
+        // A colon would end the user name early, wherever it comes from.
+        assert!(try_exchange(changes, &tenant(&[]), &[]).is_err());
+    }
+
+    #[test]
     fn a_missing_secret_is_an_error_unless_the_client_may_be_public() {
         let public = Tenant { secret: None, ..tenant(&[]) };
         assert_eq!(try_exchange("", &public, &[]), Err(BuildError::MissingClientSecret));
@@ -249,6 +282,87 @@ mod tests {
     }
 
     #[test]
+    fn what_the_flow_was_begun_with_can_be_sent_again() {
+        let changes = "authorize.scopes.separator = \",\"\ntoken.params = { state = \"{state}\", scope = \"{scope}\" }\nrefresh.params = {}";
+        let sent = form(&try_exchange(changes, &tenant(&[]), &[]).unwrap());
+        assert_eq!((sent["state"].as_str(), sent["scope"].as_str()), ("st", "r,w"));
+    }
+
+    #[test]
+    fn a_call_has_its_moment() {
+        let changes = "token = { headers = { X-Time = \"{now} {now_ms}\", X-Id = \"{uuid} {random}\" }, params = { sign = \"{hmac_sha256(client_secret, join(now, code))}\" } }\nrefresh = { params = {}, headers = {} }";
+        let (provider, tenant) = (acme(changes), Tenant { secret: Some("key".into()), ..tenant(&[]) });
+        let scopes: [String; 0] = [];
+        let (code, kept) = ("c".into(), BTreeMap::new());
+        let flow = Authorization { code: &code, kept: &kept, redirect_uri: "", verifier: None, state: "", scopes: &scopes };
+        let moment = Moment { now: Timestamp::from_millisecond(1_795_000_000_123).unwrap(), random: [7; 16] };
+        let call = exchange(&provider, &tenant.client().at(moment), &flow).unwrap();
+        assert_eq!(header(&call, "x-time"), Some("1795000000 1795000000123"));
+        assert_eq!(header(&call, "x-id"), Some("07070707-0707-4707-8707-070707070707 07070707070707070707070707070707"));
+        assert_eq!(form(&call)["sign"], "f8e6af9add6cc8b957b5d1004e4513246651a19b4868ed1e2f35034924456c7a");
+        assert_eq!(exchange(&provider, &tenant.client(), &flow), Err(BuildError::MissingParam("now".to_owned())));
+    }
+
+    #[test]
+    fn what_is_known_of_a_connection_can_be_sent_on() {
+        let changes = "callback.keep = [\"realm\"]\nresponse.keep = { account = \"/a\" }\ntoken.params = { realm = \"{callback.realm}\" }\n\
+            refresh = { params = { realm = \"{callback.realm}\", account = \"{metadata.account}\", uri = \"{redirect_uri}\" } }\n\
+            revoke = { url = \"https://acme.example/{metadata.account}/revoke\" }";
+        let (provider, tenant) = (acme(changes), tenant(&[]));
+        let known = BTreeMap::from([("realm".to_owned(), "r/1".into()), ("account".to_owned(), 7.into())]);
+        let client = tenant.client().knowing(&known);
+        let set = TokenSetName::default_set();
+        let sent = form(&refresh(&provider, &client, &set, &tokens(Some("rt"))).unwrap());
+        assert_eq!(
+            (sent["realm"].as_str(), sent["account"].as_str(), sent["uri"].as_str()),
+            ("r/1", "7", "https://broker.example/cb")
+        );
+        assert_eq!(revoke(&provider, &client, &tokens(None)).unwrap().unwrap().url.path(), "/7/revoke");
+        // What is not known is left out of params; a path without it would be another one.
+        let sent = form(&refresh(&provider, &tenant.client(), &set, &tokens(Some("rt"))).unwrap());
+        assert!(!sent.contains_key("realm") && !sent.contains_key("account"));
+        assert_eq!(revoke(&provider, &tenant.client(), &tokens(None)), Err(BuildError::BadUrl));
+        for odd in ["..", "a/../b", "%2e%2e"] {
+            let known = BTreeMap::from([("account".to_owned(), odd.into())]);
+            let client = tenant.client().knowing(&known);
+            let called = revoke(&provider, &client, &tokens(None)).map(|call| call.unwrap().url.path().to_owned());
+            assert!(called.clone().is_err() || called.unwrap().matches('/').count() == 2, "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_look_up_uses_what_those_before_it_brought() {
+        let changes = "response.keep = { id = \"/id\" }\n\
+            after_connect = [{ name = \"a\", url = \"https://acme.example/{metadata.id}\", keep = { org = \"/org\" } },\n\
+            { name = \"b\", url = \"https://acme.example/orgs/{metadata.org}\", subject = \"/id\", optional = true }]";
+        let (provider, tenant) = (acme(changes), tenant(&[]));
+        let [first, second] = provider.spec().after_connect.as_slice() else { panic!() };
+        let mut answer = answered(&[("id", "u1")]);
+        let path = |step, answer: &TokenAnswer| {
+            look_up(&provider, step, &tenant.client(), answer)
+                .map(|lookup| lookup.map(|lookup| lookup.call.url.path().to_owned()))
+        };
+        assert_eq!(path(first, &answer), Ok(Some("/u1".to_owned())));
+        assert_eq!(path(second, &answer), Ok(None), "an optional one whose value did not come is left out");
+        answer.metadata.insert("org".to_owned(), 5.into());
+        assert_eq!(path(second, &answer), Ok(Some("/orgs/5".to_owned())));
+        assert_eq!(path(first, &answered(&[])), Err(BuildError::BadUrl));
+    }
+
+    fn answered(metadata: &[(&str, &str)]) -> TokenAnswer {
+        let issued = IssuedTokens {
+            access_token: "at".into(),
+            refresh_token: None,
+            token_type: "Bearer".to_owned(),
+            expires_at: None,
+            refresh_expires_at: None,
+            scopes: None,
+        };
+        let metadata = metadata.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+        TokenAnswer { sets: [(TokenSetName::default_set(), issued)].into(), metadata, subject: None }
+    }
+
+    #[test]
     fn settings_are_checked_again_and_cannot_begin_a_header() {
         let changes = "params.key = { title = \"K\", kind = \"text\", needed_by = \"integration\", example = \"x\" }\ntoken.headers = { X-Key = \"k {key}\" }";
         assert_eq!(header(&try_exchange(changes, &tenant(&[("key", "v")]), &[]).unwrap(), "x-key"), Some("k v"));
@@ -275,14 +389,20 @@ mod tests {
     }
 
     #[test]
+    fn one_choice_stands_for_what_differs_together() {
+        let changes = "params.site = { title = \"S\", kind = \"enum\", needed_by = \"link\", default = \"live\", options = { \
+            live = { host = \"acme.example\", v = \"1\" }, test = { host = \"test.acme.example\", v = \"2\" } } }\n\
+            token = { url = \"https://{site.host}/{site.v}/token\", params = { site = \"{site.v}\" } }";
+        let live = try_exchange(changes, &tenant(&[]), &[]).unwrap();
+        assert_eq!(live.url.as_str(), "https://acme.example/1/token");
+        let test = try_exchange(changes, &tenant(&[("site", "test")]), &[]).unwrap();
+        assert_eq!((test.url.as_str(), form(&test)["site"].as_str()), ("https://test.acme.example/2/token", "2"));
+    }
+
+    #[test]
     fn a_refresh_is_the_exchange_with_its_own_words() {
         let tenant = tenant(&[]);
-        let client = Client {
-            client_id: tenant.id,
-            client_secret: tenant.secret.as_ref(),
-            params: &tenant.params,
-            secret_params: &BTreeMap::new(),
-        };
+        let client = tenant.client();
         let set = TokenSetName::default_set();
         let inherited = refresh(&acme("token.headers = { X-A = \"1\" }"), &client, &set, &tokens(Some("rt"))).unwrap();
         assert_eq!(
@@ -308,12 +428,7 @@ mod tests {
     #[test]
     fn a_revocation_takes_the_token_that_there_is() {
         let tenant = tenant(&[]);
-        let client = Client {
-            client_id: tenant.id,
-            client_secret: tenant.secret.as_ref(),
-            params: &tenant.params,
-            secret_params: &BTreeMap::new(),
-        };
+        let client = tenant.client();
         assert_eq!(revoke(&acme(""), &client, &tokens(Some("rt"))).unwrap(), None);
         let provider = acme("revoke = { url = \"https://acme.example/revoke\", hint = true }");
         let of = |refresh| form(&revoke(&provider, &client, &tokens(refresh)).unwrap().unwrap());

@@ -313,7 +313,9 @@ impl Connections {
     async fn revoke_at_provider(&self, active: &Active, ended: &Connection, set: &TokenSet) -> AtProvider {
         let mut params = active.integration.params.clone();
         params.extend(ended.params.clone());
-        let call = match token_request::revoke(&active.provider, &active.client(&params), &set.current) {
+        let Ok(moment) = self.core.moment() else { return AtProvider::Failed };
+        let client = active.client(&params).knowing(&ended.metadata).at(moment);
+        let call = match token_request::revoke(&active.provider, &client, &set.current) {
             Ok(Some(call)) => call,
             Ok(None) => return AtProvider::NotSupported,
             Err(error) => {

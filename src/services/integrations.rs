@@ -15,7 +15,7 @@ use crate::domain::provider::request::ClientSecret;
 use crate::domain::provider::{NeededBy, Owner, Provider};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
-use crate::oauth::client::Client;
+use crate::oauth::client::{Client, NOTHING};
 use crate::store::{Change, keys};
 
 use super::Core;
@@ -78,6 +78,7 @@ pub struct Enabled {
 pub struct Active {
     pub integration: Arc<Integration>,
     pub provider: Arc<Provider>,
+    pub redirect_uri: String,
 }
 
 impl Active {
@@ -89,6 +90,9 @@ impl Active {
             client_secret: integration.client_secret.as_ref(),
             params,
             secret_params: &integration.secret_params,
+            redirect_uri: &self.redirect_uri,
+            metadata: &NOTHING,
+            moment: None,
         }
     }
 }
@@ -163,7 +167,8 @@ impl Integrations {
             return Err(not_enabled(provider, name));
         };
         let provider = self.provider_of(&found.record).await?.ok_or_else(|| no_provider(provider.as_str()))?;
-        Ok(Active { integration: found.record, provider })
+        let redirect_uri = self.redirect_uri(&found.record.id);
+        Ok(Active { integration: found.record, provider, redirect_uri })
     }
 
     /// The same, enabled or not: to finish what was begun.
@@ -175,7 +180,8 @@ impl Integrations {
     ) -> Result<Option<Active>, Refusal> {
         let id = IntegrationId::derive(tenant, provider, name);
         let Some(found) = self.cache.read(id.as_str(), || keys::integration(tenant, &id)).await? else { return Ok(None) };
-        Ok(self.provider_of(&found.record).await?.map(|provider| Active { integration: found.record, provider }))
+        let redirect_uri = self.redirect_uri(&found.record.id);
+        Ok(self.provider_of(&found.record).await?.map(|provider| Active { integration: found.record, provider, redirect_uri }))
     }
 
     /// The provider of an integration; it is asked for with every token, so nothing but the cache is.

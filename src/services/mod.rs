@@ -24,6 +24,7 @@ use uuid::Uuid;
 
 use crate::domain::connection::Connection;
 use crate::domain::event::{Event, EventKind};
+use crate::oauth::client::Moment;
 use crate::ports::clock::Clock;
 use crate::ports::entropy::{Entropy, random};
 use crate::store::{Change, SealedJournal, Store, StoreError, keys};
@@ -64,6 +65,11 @@ impl Core {
             answer = read => answer,
             () = self.clock.sleep(SOON) => Err(StoreError::Unavailable(format!("no answer within {SOON:?}"))),
         }
+    }
+
+    /// Now, and what makes a call unlike any other.
+    pub fn moment(&self) -> Result<Moment, StoreError> {
+        Ok(Moment { now: self.clock.now(), random: random(self.entropy.as_ref())? })
     }
 
     /// Puts what happened to a connection into the change that makes it happen.

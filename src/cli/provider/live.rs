@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use url::form_urlencoded;
 
@@ -22,7 +23,7 @@ use crate::domain::secret::{ExposeSecret as _, SecretString};
 use crate::domain::tokens::{ProviderFailure, TokenAnswer};
 use crate::oauth::authorize_url::{self, AuthorizeInput};
 use crate::oauth::callback::{self, ValidCallback};
-use crate::oauth::client::Client;
+use crate::oauth::client::{Client, Moment, NOTHING};
 use crate::oauth::pkce::Pkce;
 use crate::oauth::token_request::{self, Authorization};
 use crate::oauth::token_response::{judge_exchange, judge_refresh, judge_revoke};
@@ -59,11 +60,18 @@ pub async fn walk(provider: &Provider, live: Live) -> Result<(), Failure> {
     // What a link would give is asked for here as well.
     let of_link = of(provider, &live.params, |by| by == NeededBy::Link);
     settled.public.extend(provider.settle_params(&of_link, NeededBy::Link, &settled.public)?.public);
-    let walk =
-        Walk { provider, outbound, clock: SystemClock::start(), params: settled.public, secret_params: settled.secret, live };
-    let (valid, redirect_uri, pkce) = walk.consent().await?;
-    let answer = walk.exchange(&valid, &redirect_uri, pkce.as_ref()).await?;
-    walk.look_up(&answer).await?;
+    let (address, callbacks) = listen(live.listen)?;
+    let redirect_uri = live.redirect_uri.clone().unwrap_or_else(|| format!("http://{address}/callback"));
+    let (params, secret_params) = (settled.public, settled.secret);
+    let clock = SystemClock::start();
+    let moment = Moment { now: clock.now(), random: random(&SystemEntropy)? };
+    let walk = Walk { provider, outbound, clock, params, secret_params, redirect_uri, moment, live };
+    out::line(&format!("redirect URI  {}  (register it at the provider; any path of {address} is heard)", walk.redirect_uri))?;
+    let (valid, pkce) = walk.consent(callbacks).await?;
+    let mut answer = walk.exchange(&valid, pkce.as_ref()).await?;
+    let kept = valid.kept().iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+    answer.metadata.extend(kept);
+    walk.look_up(&mut answer).await?;
     walk.refresh(answer).await
 }
 
@@ -79,6 +87,8 @@ struct Walk<'a> {
     clock: SystemClock,
     params: BTreeMap<String, String>,
     secret_params: BTreeMap<String, SecretString>,
+    redirect_uri: String,
+    moment: Moment,
     live: Live,
 }
 
@@ -89,20 +99,21 @@ impl Walk<'_> {
             client_secret: self.live.client_secret.as_ref(),
             params: &self.params,
             secret_params: &self.secret_params,
+            redirect_uri: &self.redirect_uri,
+            metadata: &NOTHING,
+            moment: Some(self.moment),
         }
     }
 
     /// The browser's part: out to the provider, and back to this machine.
-    async fn consent(&self) -> Result<(ValidCallback, String, Option<Pkce>), Failure> {
+    async fn consent(&self, mut callbacks: mpsc::Receiver<Pairs>) -> Result<(ValidCallback, Option<Pkce>), Failure> {
         let pkce = Pkce::for_use(self.provider.pkce(), random(&SystemEntropy)?);
         let state = hex::encode(random::<16>(&SystemEntropy)?);
         let nonce = self.provider.wants_nonce().then(|| state.clone());
-        let (address, mut callbacks) = listen(self.live.listen)?;
-        let redirect_uri = self.live.redirect_uri.clone().unwrap_or_else(|| format!("http://{address}/callback"));
         let url = authorize_url::build(&AuthorizeInput {
             provider: self.provider,
             client_id: &self.live.client_id,
-            redirect_uri: &redirect_uri,
+            redirect_uri: &self.redirect_uri,
             scopes: &self.live.scopes,
             state: &state,
             pkce_challenge: pkce.as_ref().map(|pkce| pkce.challenge.as_str()),
@@ -110,7 +121,6 @@ impl Walk<'_> {
             params: &self.params,
         })
         .map_err(|cause| Failure::Failed(format!("the authorize URL cannot be built: {cause}")))?;
-        out::line(&format!("redirect URI  {redirect_uri}  (register it at the provider; any path of {address} is heard)"))?;
         out::line(&format!("open this     {url}"))?;
         let late = || Failure::Failed(format!("nobody came back within {} s", self.live.patience.as_secs()));
         let pairs = loop {
@@ -123,12 +133,13 @@ impl Walk<'_> {
         };
         let valid = callback::validate(self.provider, &pairs).map_err(|cause| Failure::Failed(cause.to_string()))?;
         out::line(&format!("callback      a code of {} bytes{}", valid.code().expose_secret().len(), kept(valid.kept())))?;
-        Ok((valid, redirect_uri, pkce))
+        Ok((valid, pkce))
     }
 
-    async fn exchange(&self, valid: &ValidCallback, redirect_uri: &str, pkce: Option<&Pkce>) -> Result<TokenAnswer, Failure> {
+    async fn exchange(&self, valid: &ValidCallback, pkce: Option<&Pkce>) -> Result<TokenAnswer, Failure> {
         let verifier = pkce.map(|pkce| &pkce.verifier);
-        let flow = Authorization { code: valid.code(), kept: valid.kept(), redirect_uri, verifier };
+        let (code, kept, state, scopes) = (valid.code(), valid.kept(), valid.state(), self.live.scopes.as_slice());
+        let flow = Authorization { code, kept, redirect_uri: &self.redirect_uri, verifier, state, scopes };
         let call = token_request::exchange(self.provider, &self.client(), &flow);
         let started = self.clock.now();
         let answer = self.call("exchange", call.map_err(|cause| Failure::Failed(cause.to_string()))?).await?;
@@ -137,9 +148,10 @@ impl Walk<'_> {
         Ok(answer)
     }
 
-    async fn look_up(&self, answer: &TokenAnswer) -> Result<(), Failure> {
-        let lookups = token_request::after_connect(self.provider, &self.client(), answer);
-        for lookup in lookups.map_err(|cause| Failure::Failed(cause.to_string()))? {
+    async fn look_up(&self, answer: &mut TokenAnswer) -> Result<(), Failure> {
+        for step in &self.provider.spec().after_connect {
+            let lookup = token_request::look_up(self.provider, step, &self.client(), answer);
+            let Some(lookup) = lookup.map_err(|cause| Failure::Failed(cause.to_string()))? else { continue };
             let started = self.clock.now();
             let raw = self.call(lookup.name(), lookup.call.clone()).await?;
             match lookup.read(&raw, started) {
@@ -147,6 +159,7 @@ impl Walk<'_> {
                     let names: Vec<&str> = found.metadata.keys().map(String::as_str).collect();
                     let subject = found.subject.map(|_| ", and who connected").unwrap_or_default();
                     out::line(&format!("look-up       {}: {}{subject}", lookup.name(), names.join(", ")))?;
+                    answer.metadata.extend(found.metadata);
                 }
                 Err(failure) if lookup.is_optional() => {
                     out::line(&format!("look-up       {}: {} (optional)", lookup.name(), failure.code))?
@@ -159,12 +172,13 @@ impl Walk<'_> {
 
     /// Once for each token set that can be, then the revocation that was asked for.
     async fn refresh(&self, answer: TokenAnswer) -> Result<(), Failure> {
+        let client = self.client().knowing(&answer.metadata);
         for (name, issued) in answer.sets {
             let mut tokens = Tokens::issued(issued, None, self.clock.now(), "live");
             if tokens.refresh.is_none() || self.provider.refresh().class() == RefreshClass::None {
                 out::line(&format!("refresh       {name}: there is no refresh token"))?;
             } else {
-                let call = token_request::refresh(self.provider, &self.client(), &name, &tokens);
+                let call = token_request::refresh(self.provider, &client, &name, &tokens);
                 let started = self.clock.now();
                 let raw = self.call("refresh", call.map_err(|cause| Failure::Failed(cause.to_string()))?).await?;
                 let mut next = judge_refresh(self.provider, &name, &raw, started).map_err(refused("refresh"))?;
@@ -183,14 +197,14 @@ impl Walk<'_> {
                 }
             }
             if self.live.revoke {
-                self.revoke(&tokens).await?;
+                self.revoke(&client, &tokens).await?;
             }
         }
         Ok(())
     }
 
-    async fn revoke(&self, tokens: &Tokens) -> Result<(), Failure> {
-        let call = token_request::revoke(self.provider, &self.client(), tokens);
+    async fn revoke(&self, client: &Client<'_>, tokens: &Tokens) -> Result<(), Failure> {
+        let call = token_request::revoke(self.provider, client, tokens);
         match call.map_err(|cause| Failure::Failed(cause.to_string()))? {
             None => out::line("revoke        the provider's file has no call for it"),
             Some(call) => {

@@ -2,6 +2,7 @@
 //! rule of [`rules`]; nothing here knows how a file is written or a request is sent.
 
 pub mod discovery;
+mod expression;
 pub mod lifetimes;
 pub mod param;
 pub mod redirects;
@@ -13,7 +14,7 @@ pub mod template;
 use std::collections::BTreeMap;
 
 pub use lifetimes::{Rate, RefreshClass, RefreshSpec};
-pub use param::{NeededBy, ParamKind, ParamSpec};
+pub use param::{Choice, NeededBy, ParamKind, ParamSpec};
 pub use redirects::{Loopback, RedirectRules};
 pub use request::{AfterConnectSpec, AuthorizeSpec, CallbackSpec, PkceUse, RequestSpec, RevokeSpec, ScopeSpec, UseSpec};
 pub use response::{ErrorRules, ResponseSpec, SetSpec};
@@ -50,6 +51,21 @@ pub struct ProviderSpec {
     pub errors: ErrorRules,
     pub usage: UseSpec,
     pub redirects: RedirectRules,
+}
+
+impl ProviderSpec {
+    /// The declared param that a hole of this name is filled from.
+    pub fn param_of(&self, hole: &str) -> Option<&ParamSpec> {
+        let name = hole.split_once('.').map_or(hole, |(name, _)| name);
+        self.params.get(name).filter(|param| param.fills(hole))
+    }
+
+    /// The names of what is kept of a connection: of its callback, of answers, of look-ups.
+    pub fn kept(&self) -> impl Iterator<Item = &str> {
+        let answers = self.response.keep.keys().chain(self.refresh.response.keep.keys());
+        let lookups = self.after_connect.iter().flat_map(|step| step.keep.keys());
+        self.callback.keep.iter().chain(answers).chain(lookups).map(String::as_str)
+    }
 }
 
 /// Who answers for the file.

@@ -36,10 +36,34 @@ pub enum ParamKind {
     /// Scheme, host and port.
     Origin,
     Guid,
-    /// One of these; what stands in the URL is the second of each pair.
-    Enum(BTreeMap<String, String>),
+    /// One of these, and what each stands for.
+    Enum(BTreeMap<String, Choice>),
     /// Any text without control characters; never part of a host.
     Text,
+}
+
+/// What an option stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    One(String),
+    /// Several values, each as `{param.NAME}`: what differs together is chosen once.
+    Several(BTreeMap<String, String>),
+}
+
+impl Choice {
+    pub(super) fn values(&self) -> Vec<&str> {
+        match self {
+            Choice::One(value) => vec![value],
+            Choice::Several(values) => values.values().map(String::as_str).collect(),
+        }
+    }
+
+    pub(super) fn names(&self) -> Vec<&str> {
+        match self {
+            Choice::One(_) => Vec::new(),
+            Choice::Several(values) => values.keys().map(String::as_str).collect(),
+        }
+    }
 }
 
 /// Who supplies it.
@@ -150,11 +174,31 @@ impl ParamSpec {
         scheme_fits && url.origin().ascii_serialization() == value.trim_end_matches('/').to_ascii_lowercase()
     }
 
-    /// What stands in a URL, a param or a header for this (checked) value.
-    pub fn substituted<'a>(&'a self, value: &'a str) -> &'a str {
-        match &self.kind {
-            ParamKind::Enum(options) => options.get(value).map_or(value, String::as_str),
-            _ => value,
+    /// What stands in a URL, a param or a header for this (checked) value: names of holes and their values.
+    pub fn substitutes<'a>(&'a self, value: &'a str) -> Vec<(String, &'a str)> {
+        let choice = match &self.kind {
+            ParamKind::Enum(options) => options.get(value),
+            _ => None,
+        };
+        match choice {
+            None => vec![(self.name.clone(), value)],
+            Some(Choice::One(text)) => vec![(self.name.clone(), text)],
+            Some(Choice::Several(values)) => {
+                values.iter().map(|(name, text)| (format!("{}.{name}", self.name), text.as_str())).collect()
+            }
+        }
+    }
+
+    /// Whether `{name}` is one of its holes.
+    pub fn fills(&self, name: &str) -> bool {
+        let several = match &self.kind {
+            ParamKind::Enum(options) => options.values().next().map(Choice::names).unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        match name.strip_prefix(&self.name) {
+            Some("") => several.is_empty(),
+            Some(rest) => rest.strip_prefix('.').is_some_and(|part| several.contains(&part)),
+            None => false,
         }
     }
 
@@ -222,7 +266,7 @@ mod tests {
         for guid in ["6f9619ff8b86d011b42d00c04fc964ff", "{6f9619ff-8b86-d011-b42d-00c04fc964ff}", "x"] {
             assert!(!accepts(ParamKind::Guid, guid), "{guid}");
         }
-        let options = ParamKind::Enum([("eu".to_owned(), "eu.example".to_owned())].into());
+        let options = ParamKind::Enum([("eu".to_owned(), Choice::One("eu.example".to_owned()))].into());
         assert!(accepts(options.clone(), "eu") && !accepts(options, "us"));
     }
 

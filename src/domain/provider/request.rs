@@ -19,6 +19,10 @@ pub struct AuthorizeSpec {
     pub scopes: ScopeSpec,
     pub pkce: PkceUse,
     pub nonce: bool,
+    /// What stands behind the `#`.
+    pub fragment: Option<String>,
+    /// The params stand there too, behind a `?`, for a page that routes by its fragment.
+    pub params_in_fragment: bool,
 }
 
 /// Whether and how a flow proves that the same party began and ends it (RFC 7636).
@@ -83,6 +87,8 @@ pub struct CallbackSpec {
     /// What `iss` must be (RFC 9207), where the provider names itself.
     pub issuer: Option<String>,
     pub form_post: bool,
+    /// Params by whose value the provider says that the end user declined; empty stands for any value.
+    pub denied: BTreeMap<String, String>,
 }
 
 /// One call to an endpoint.
@@ -92,6 +98,10 @@ pub struct RequestSpec {
     pub url: UrlTemplate,
     pub client_auth: ClientAuth,
     pub basic: BasicEncoding,
+    /// What stands in a Basic header in the place of the id.
+    pub basic_user: Option<Template>,
+    /// … and in the place of the secret.
+    pub basic_pass: Option<Template>,
     /// Sends `client_id` in the body beside Basic.
     pub client_id_in_body: bool,
     pub body: BodyKind,

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use url::Url;
 
-use super::param::{NeededBy, ParamKind, ParamSpec};
-use super::request::{BodyKind, ParamValue, PkceUse, RequestSpec};
+use super::param::{Choice, NeededBy, ParamKind, ParamSpec};
+use super::request::{BodyKind, ClientAuth, ParamValue, PkceUse, RequestSpec};
 use super::response::{Pointer, Source};
 use super::template::{Template, UrlTemplate};
 use super::{Owner, ProviderSpec, RefreshClass};
@@ -30,10 +30,12 @@ impl Fault {
 
 /// Names that the engine gives a value, per kind of request. The ones in `SECRET` never stand in a URL.
 const AUTHORIZE: &[&str] = &["client_id", "redirect_uri", "scope", "state"];
-const EXCHANGE: &[&str] = &["client_id", "client_secret", "code", "redirect_uri", "code_verifier"];
-const REFRESH: &[&str] = &["client_id", "client_secret", "refresh_token", "access_token", "scope"];
-const REVOKE: &[&str] = &["client_id", "client_secret", "token", "refresh_token", "access_token"];
+const EXCHANGE: &[&str] = &["client_id", "client_secret", "code", "redirect_uri", "code_verifier", "scope", "state"];
+const REFRESH: &[&str] = &["client_id", "client_secret", "refresh_token", "access_token", "scope", "redirect_uri"];
+const REVOKE: &[&str] = &["client_id", "client_secret", "token", "refresh_token", "access_token", "redirect_uri"];
 const LOOKUP: &[&str] = &["client_id", "access_token", "token_type"];
+/// Of the moment at which a call is made.
+const MOMENT: &[&str] = &["now", "now_ms", "uuid", "random"];
 const SECRET: &[&str] = &["client_secret", "code", "code_verifier", "refresh_token", "access_token", "token"];
 
 /// Headers that a file may not set: they belong to the connection, not to the call.
@@ -55,12 +57,14 @@ pub fn faults(spec: &ProviderSpec) -> Vec<Fault> {
     check.papers();
     check.params();
     check.authorize();
-    check.request("token", &spec.token, EXCHANGE, true);
+    let callback: BTreeSet<&str> = spec.callback.keep.iter().map(String::as_str).collect();
+    check.request("token", &spec.token, EXCHANGE, &Kept { callback: &callback, metadata: &BTreeSet::new() });
+    let kept = Kept { callback: &callback, metadata: &spec.kept().collect() };
     if spec.refresh.class() != RefreshClass::None {
-        check.request("refresh", &spec.refresh.request, REFRESH, false);
+        check.request("refresh", &spec.refresh.request, REFRESH, &kept);
     }
     if let Some(revoke) = &spec.revoke {
-        check.request("revoke", &revoke.request, REVOKE, false);
+        check.request("revoke", &revoke.request, REVOKE, &kept);
     }
     check.lookups();
     check.responses();
@@ -92,6 +96,9 @@ impl Check<'_> {
         if spec.categories.is_empty() {
             self.fault("categories", "must name at least one category");
         }
+        for (name, _) in spec.callback.denied.iter().filter(|(name, _)| **name == spec.callback.code_param) {
+            self.fault(format!("callback.denied.{name}"), "is the code's own param");
+        }
         for issuer in spec.callback.issuer.iter().filter(|issuer| !is_https(issuer)) {
             // An issuer on loopback is written as the param that holds it.
             if !(issuer.starts_with('{') || own && is_loopback(issuer)) {
@@ -103,8 +110,8 @@ impl Check<'_> {
     fn params(&mut self) {
         for (name, param) in &self.spec.params {
             let at = format!("params.{name}");
-            let taken = AUTHORIZE.iter().chain(EXCHANGE).chain(REFRESH).chain(REVOKE).chain(LOOKUP);
-            if name.contains('.') || taken.clone().any(|known| known == name) {
+            let mut taken = AUTHORIZE.iter().chain(EXCHANGE).chain(REFRESH).chain(REVOKE).chain(LOOKUP).chain(MOMENT);
+            if name.contains('.') || matches!(name.as_str(), "callback" | "metadata") || taken.any(|known| known == name) {
                 self.fault(&at, "is a name that the engine uses itself");
             }
             if self.spec.owner == Owner::Tenant && param.needed_by == NeededBy::Deployment {
@@ -130,17 +137,23 @@ impl Check<'_> {
         if options.is_empty() {
             self.fault(at, "needs `options`");
         }
-        let plain = |text: &String| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-        if !options.values().all(plain) {
+        let names = |choice: &Choice| choice.names().into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let first = options.values().next().map(names).unwrap_or_default();
+        if options.values().any(|choice| names(choice) != first) {
+            self.fault(format!("{at}.options"), "must each stand for values of the same names");
+        }
+        let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        if !options.values().flat_map(Choice::values).all(plain) {
             self.fault(format!("{at}.options"), "may stand for letters, digits, '-', '_' and '.' alone");
         }
     }
 
     fn authorize(&mut self) {
         let authorize = &self.spec.authorize;
-        self.url("authorize.url", &authorize.url, AUTHORIZE, false);
+        let nothing = Kept { callback: &BTreeSet::new(), metadata: &BTreeSet::new() };
+        self.url("authorize.url", &authorize.url, AUTHORIZE, &nothing);
         for (name, template) in &authorize.params {
-            self.template(&format!("authorize.params.{name}"), template, AUTHORIZE, Place { callback: false, secrets: false });
+            self.template(&format!("authorize.params.{name}"), template, AUTHORIZE, Place { kept: &nothing, secrets: false });
         }
         if authorize.scopes.separator.is_empty() || authorize.scopes.separator.len() > 3 {
             self.fault("authorize.scopes.separator", "must have 1 to 3 characters");
@@ -154,6 +167,12 @@ impl Check<'_> {
                 format!("the scope {scope:?} is empty or holds the separator {separator:?}: give each scope its own string"),
             );
         }
+        if authorize.params_in_fragment && authorize.fragment.is_none() {
+            self.fault("authorize.fragment", "is missing: say where in the fragment the params stand");
+        }
+        if authorize.fragment.as_deref().is_some_and(|text| text.len() > 200 || !text.bytes().all(is_fragment)) {
+            self.fault("authorize.fragment", "must be at most 200 letters, digits and characters of a path, without '#'");
+        }
         if authorize.pkce == PkceUse::Plain && authorize.drop.iter().any(|name| name == "code_challenge") {
             self.fault("authorize.drop", "drops the PKCE challenge; say `pkce = \"off\"`");
         }
@@ -163,9 +182,14 @@ impl Check<'_> {
     }
 
     fn lookups(&mut self) {
-        for (at, step) in self.spec.after_connect.iter().enumerate() {
+        let spec = self.spec;
+        let callback: BTreeSet<&str> = spec.callback.keep.iter().map(String::as_str).collect();
+        // Each may use what the answer and the look-ups before it brought.
+        let mut known: BTreeSet<&str> = callback.iter().copied().chain(spec.response.keep.keys().map(String::as_str)).collect();
+        for (at, step) in spec.after_connect.iter().enumerate() {
             let at = format!("after_connect.{at}");
-            self.request(&at, &step.request, LOOKUP, false);
+            self.request(&at, &step.request, LOOKUP, &Kept { callback: &callback, metadata: &known });
+            known.extend(step.keep.keys().map(String::as_str));
             if step.keep.is_empty() && step.subject.is_empty() {
                 self.fault(&at, "looks something up and keeps nothing: give `keep` or `subject`");
             }
@@ -175,12 +199,21 @@ impl Check<'_> {
         }
     }
 
-    fn request(&mut self, at: &str, request: &RequestSpec, names: &[&str], callback: bool) {
-        self.url(&format!("{at}.url"), &request.url, names, callback);
+    fn request(&mut self, at: &str, request: &RequestSpec, names: &[&str], kept: &Kept<'_>) {
+        let names = &[names, MOMENT].concat();
+        self.url(&format!("{at}.url"), &request.url, names, kept);
         if request.method == Method::Get && request.body != BodyKind::Query {
             self.fault(format!("{at}.body"), "must be \"query\" where the method is \"get\"");
         }
-        let place = Place { callback, secrets: true };
+        let place = Place { kept, secrets: true };
+        for (key, template) in [("basic_user", &request.basic_user), ("basic_pass", &request.basic_pass)] {
+            let at = format!("{at}.{key}");
+            match template {
+                Some(_) if request.client_auth != ClientAuth::Basic => self.fault(at, "is for `client_auth = \"basic\"` alone"),
+                Some(template) => self.template(&at, template, names, place),
+                None => {}
+            }
+        }
         for (name, value) in &request.params {
             if let ParamValue::Text(template) = value {
                 self.template(&format!("{at}.params.{name}"), template, names, place);
@@ -196,12 +229,12 @@ impl Check<'_> {
         }
     }
 
-    fn url(&mut self, at: &str, url: &UrlTemplate, names: &[&str], callback: bool) {
+    fn url(&mut self, at: &str, url: &UrlTemplate, names: &[&str], kept: &Kept<'_>) {
         if url.is_loopback() && self.spec.owner == Owner::Catalogue {
             self.fault(at, "must begin with https:// and a host, or with a param of the kind `origin`");
         }
         for name in url.host_names() {
-            if !self.spec.params.get(name).is_some_and(|param| param.kind.fits_host() && !param.secret) {
+            if !self.spec.param_of(name).is_some_and(|param| param.kind.fits_host() && !param.secret) {
                 let rule = format!(
                     "`{{{name}}}` stands in the host, so it must be a declared param of the kind host, subdomain, guid or enum"
                 );
@@ -215,20 +248,21 @@ impl Check<'_> {
         }
         let names: Vec<&str> = names.iter().copied().filter(|name| !SECRET.contains(name)).collect();
         for name in url.path_names() {
-            self.name(at, name, &names, Place { callback, secrets: false });
+            self.name(at, name, &names, Place { kept, secrets: false });
         }
     }
 
-    fn template(&mut self, at: &str, template: &Template, names: &[&str], place: Place) {
+    fn template(&mut self, at: &str, template: &Template, names: &[&str], place: Place<'_>) {
         for name in template.names() {
             self.name(at, name, names, place);
         }
     }
 
-    fn name(&mut self, at: &str, name: &str, names: &[&str], place: Place) {
-        let kept = |name: &str| place.callback && self.spec.callback.keep.iter().any(|kept| kept == name);
-        let declared = self.spec.params.get(name).is_some_and(|param| place.secrets || !param.secret);
-        if declared || names.contains(&name) || name.strip_prefix("callback.").is_some_and(kept) {
+    fn name(&mut self, at: &str, name: &str, names: &[&str], place: Place<'_>) {
+        let kept = name.strip_prefix("callback.").is_some_and(|name| place.kept.callback.contains(name))
+            || name.strip_prefix("metadata.").is_some_and(|name| place.kept.metadata.contains(name));
+        let declared = self.spec.param_of(name).is_some_and(|param| place.secrets || !param.secret);
+        if declared || names.contains(&name) || kept {
             return;
         }
         let known: BTreeSet<&str> = names.iter().copied().chain(self.spec.params.keys().map(String::as_str)).collect();
@@ -267,12 +301,7 @@ impl Check<'_> {
         let usage = self.spec.usage.clone();
         let base_url = usage.base_url.iter().map(|url| ("use.base_url".to_owned(), url));
         let headers = usage.headers.iter().map(|(name, value)| (format!("use.headers.{name}"), value));
-        let kept = |name: &str| {
-            let spec = self.spec;
-            spec.response.keep.contains_key(name)
-                || spec.callback.keep.iter().any(|kept| kept == name)
-                || spec.after_connect.iter().any(|step| step.keep.contains_key(name))
-        };
+        let kept = |name: &str| self.spec.kept().any(|kept| kept == name);
         let mut faults = Vec::new();
         for (at, text) in base_url.chain(headers) {
             match Template::parse(text) {
@@ -281,7 +310,7 @@ impl Check<'_> {
                     for name in template
                         .names()
                         .into_iter()
-                        .filter(|name| !kept(name) && *name != "client_id" && !self.spec.params.contains_key(*name))
+                        .filter(|name| !kept(name) && *name != "client_id" && self.spec.param_of(name).is_none())
                     {
                         faults.push(Fault::new(at.clone(), format!("`{{{name}}}` is neither a param nor a kept value")));
                     }
@@ -292,11 +321,19 @@ impl Check<'_> {
     }
 }
 
+/// What is known of a connection when a request is built.
+#[derive(Clone, Copy)]
+struct Kept<'a> {
+    /// As `{callback.x}`.
+    callback: &'a BTreeSet<&'a str>,
+    /// As `{metadata.x}`.
+    metadata: &'a BTreeSet<&'a str>,
+}
+
 /// What may stand at a place.
 #[derive(Clone, Copy)]
-struct Place {
-    /// `{callback.x}`, for what the file keeps of the callback.
-    callback: bool,
+struct Place<'a> {
+    kept: &'a Kept<'a>,
     /// Secret params.
     secrets: bool,
 }
@@ -305,6 +342,11 @@ fn keeps_a_secret(pointer: &Pointer, tokens: &[String]) -> bool {
     let covers =
         |token: &String| *token == pointer.path || token.strip_prefix(&pointer.path).is_some_and(|rest| rest.starts_with('/'));
     pointer.source == Source::Body && tokens.iter().any(covers)
+}
+
+/// Of RFC 3986 3.5, what needs no encoding and begins no query.
+fn is_fragment(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&b)
 }
 
 fn is_loopback(text: &str) -> bool {

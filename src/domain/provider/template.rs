@@ -1,16 +1,20 @@
-//! Text with `{name}` holes, as provider files use it in URLs, params and headers. No loops and no
-//! functions: rendering is linear in what comes out, and every value is encoded for its place.
+//! Text with holes, as provider files use it in URLs, params and headers: `{name}`, or a function as
+//! `expression` has them. No loops: rendering is linear in what comes out, and every value is encoded for
+//! its place.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::Url;
 
+use super::expression::{Expression, checked_name};
+
 /// Longest template, in bytes.
 pub const TEMPLATE_MAX: usize = 2_000;
 
 /// Everything but RFC 3986's unreserved characters.
-const COMPONENT: &AsciiSet = &CONTROLS
+pub(super) const COMPONENT: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'!')
     .add(b'"')
@@ -50,8 +54,16 @@ pub enum TemplateError {
     Unclosed,
     #[error("has a '}}' without its '{{' (write '}}}}' for the character itself)")]
     Unopened,
-    #[error("has `{{{0}}}`, which is not a name of letters, digits, '_', '-' and '.'")]
+    #[error("has `{{{0}}}`, which is not a name of letters, digits, '_', '-' and '.', nor a function of such")]
     BadName(String),
+    #[error("has `{0}(…)`, which is no function; known are {1}")]
+    BadFunction(String, String),
+    #[error("has `{0}(…)` with the wrong number of arguments")]
+    BadArguments(String),
+    #[error("has functions in functions too deep")]
+    TooDeep,
+    #[error("must not have a function in its host")]
+    FunctionInHost,
     #[error("must begin with https:// and a host, or with a param of the kind `origin`")]
     NotHttps,
     #[error("must not have user information, a fragment or white space")]
@@ -70,7 +82,7 @@ pub enum RenderError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
     Text(String),
-    Hole(String),
+    Hole(Expression),
 }
 
 /// A parsed template.
@@ -81,15 +93,15 @@ pub struct Template {
 
 /// The values at hand while a request is built.
 #[derive(Default)]
-pub struct Values<'a>(BTreeMap<String, &'a str>);
+pub struct Values<'a>(BTreeMap<String, Cow<'a, str>>);
 
 impl<'a> Values<'a> {
-    pub fn set(&mut self, name: impl Into<String>, value: &'a str) {
-        self.0.insert(name.into(), value);
+    pub fn set(&mut self, name: impl Into<String>, value: impl Into<Cow<'a, str>>) {
+        self.0.insert(name.into(), value.into());
     }
 
-    fn get(&self, name: &str) -> Result<&'a str, RenderError> {
-        self.0.get(name).copied().ok_or_else(|| RenderError::Missing(name.to_owned()))
+    pub(super) fn get(&self, name: &str) -> Result<&str, RenderError> {
+        self.0.get(name).map(Cow::as_ref).ok_or_else(|| RenderError::Missing(name.to_owned()))
     }
 }
 
@@ -111,9 +123,9 @@ impl Template {
                 literal.push('}');
                 rest = after;
             } else if let Some(after) = brace.strip_prefix('{') {
-                let (name, after) = after.split_once('}').ok_or(TemplateError::Unclosed)?;
+                let (hole, after) = after.split_once('}').ok_or(TemplateError::Unclosed)?;
                 flush(&mut literal, &mut pieces);
-                pieces.push(Piece::Hole(checked_name(name)?));
+                pieces.push(Piece::Hole(Expression::parse(hole)?));
                 rest = after;
             } else {
                 return Err(TemplateError::Unopened);
@@ -126,7 +138,12 @@ impl Template {
 
     /// The names of its holes.
     pub fn names(&self) -> BTreeSet<&str> {
-        self.pieces.iter().filter_map(Piece::hole).collect()
+        self.pieces.iter().filter_map(Piece::hole).flat_map(Expression::names).collect()
+    }
+
+    /// No hole of it is a function.
+    fn is_plain(&self) -> bool {
+        self.pieces.iter().filter_map(Piece::hole).all(Expression::is_name)
     }
 
     /// Filled in as it stands, for a place that encodes for itself (form and JSON bodies).
@@ -139,7 +156,7 @@ impl Template {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => out.push_str(text),
-                Piece::Hole(name) => out.push_str(&encode(values.get(name)?)),
+                Piece::Hole(expression) => out.push_str(&encode(&expression.value(values)?)),
             }
         }
         Ok(out)
@@ -147,9 +164,9 @@ impl Template {
 }
 
 impl Piece {
-    fn hole(&self) -> Option<&str> {
+    fn hole(&self) -> Option<&Expression> {
         match self {
-            Piece::Hole(name) => Some(name),
+            Piece::Hole(expression) => Some(expression),
             Piece::Text(_) => None,
         }
     }
@@ -159,14 +176,6 @@ fn flush(literal: &mut String, pieces: &mut Vec<Piece>) {
     if !literal.is_empty() {
         pieces.push(Piece::Text(std::mem::take(literal)));
     }
-}
-
-fn checked_name(name: &str) -> Result<String, TemplateError> {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
-    if name.is_empty() || name.len() > 64 || !name.bytes().all(allowed) {
-        return Err(TemplateError::BadName(name.chars().take(64).collect()));
-    }
-    Ok(name.to_owned())
 }
 
 /// A URL with holes. Its three parts are told apart before any value is known, so that no value can
@@ -272,7 +281,8 @@ fn split_base(text: &str) -> Result<(Base, &str), TemplateError> {
         if authority.is_empty() || authority.contains('@') {
             return Err(TemplateError::NotHttps);
         }
-        return Ok((Base::Https(Template::parse(authority)?), rest));
+        let authority = Template::parse(authority)?;
+        return if authority.is_plain() { Ok((Base::Https(authority), rest)) } else { Err(TemplateError::FunctionInHost) };
     }
     if let Some(rest) = text.strip_prefix("http://") {
         let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -321,12 +331,13 @@ mod tests {
         values.set("a", "1");
         values.set("b.c", "2");
         assert_eq!(Template::parse("x{a}{{y}}{b.c}").unwrap().render(&values).unwrap(), "x1{y}2");
+        assert_eq!(Template::parse("Basic {base64(join(a, ':', b.c))}").unwrap().render(&values).unwrap(), "Basic MToy");
         assert_eq!(Template::parse("{z}").unwrap().render(&values), Err(RenderError::Missing("z".into())));
     }
 
     #[test]
     fn a_template_that_cannot_be_meant_is_refused() {
-        for text in ["{", "}", "{}", "{a b}", "a}b", "{a{b}}"] {
+        for text in ["{", "}", "{}", "{a b}", "a}b", "{a{b}}", "{md4(a)}", "{lower(a}"] {
             assert!(Template::parse(text).is_err(), "{text}");
         }
         assert!(Template::parse(&"x".repeat(TEMPLATE_MAX)).is_ok());
@@ -341,6 +352,8 @@ mod tests {
             "https://a/#f",
             "https://a/ b",
             "/x",
+            "https://{lower(x)}.a.example/",
+            "{lower(o)}/t",
         ] {
             assert!(UrlTemplate::parse(text).is_err(), "{text}");
         }

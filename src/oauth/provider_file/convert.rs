@@ -12,11 +12,13 @@ use crate::domain::provider::request::{ClientSecret, RevokedToken};
 use crate::domain::provider::rules::Fault;
 use crate::domain::provider::template::{Template, TemplateError};
 use crate::domain::provider::{
-    AfterConnectSpec, AuthorizeSpec, CallbackSpec, Known, Loopback, NeededBy, Owner, ParamKind, ParamSpec, PkceUse, ProviderSpec,
-    Rate, RedirectRules, RefreshClass, RefreshSpec, RequestSpec, ResponseSpec, RevokeSpec, ScopeSpec, UseSpec,
+    AfterConnectSpec, AuthorizeSpec, CallbackSpec, Choice, Known, Loopback, NeededBy, Owner, ParamKind, ParamSpec, PkceUse,
+    ProviderSpec, Rate, RedirectRules, RefreshClass, RefreshSpec, RequestSpec, ResponseSpec, RevokeSpec, ScopeSpec, UseSpec,
 };
 
-use super::shape::{FileShape, KindShape, KnownShape, LoopbackShape, NeededByShape, OptionsShape, ParamShape, PkceShape};
+use super::shape::{
+    FileShape, KindShape, KnownShape, LoopbackShape, NeededByShape, OptionShape, OptionsShape, ParamShape, PkceShape,
+};
 use super::shape_request::{ClassShape, ClientAuthShape, ClientSecretShape, LookupShape, RevokeShape, RevokedShape};
 
 pub(super) fn provider(id: ProviderId, owner: Owner, file: &FileShape) -> Result<ProviderSpec, Vec<Fault>> {
@@ -169,6 +171,8 @@ impl Convert {
                 PkceShape::Off => PkceUse::Off,
             },
             nonce: shape.nonce,
+            fragment: shape.fragment.clone(),
+            params_in_fragment: shape.params_in_fragment,
         })
     }
 
@@ -300,9 +304,16 @@ fn param_kind(kind: KindShape, options: Option<OptionsShape>) -> ParamKind {
         KindShape::Text => ParamKind::Text,
         KindShape::Enum => ParamKind::Enum(match options {
             None => BTreeMap::new(),
-            Some(OptionsShape::Plain(names)) => names.into_iter().map(|name| (name.clone(), name)).collect(),
-            Some(OptionsShape::Mapped(options)) => options,
+            Some(OptionsShape::Plain(names)) => names.into_iter().map(|name| (name.clone(), Choice::One(name))).collect(),
+            Some(OptionsShape::Mapped(options)) => options.into_iter().map(|(name, stands)| (name, choice(stands))).collect(),
         }),
+    }
+}
+
+fn choice(stands: OptionShape) -> Choice {
+    match stands {
+        OptionShape::One(value) => Choice::One(value),
+        OptionShape::Several(values) => Choice::Several(values),
     }
 }
 
@@ -313,6 +324,7 @@ fn callback(file: &FileShape) -> CallbackSpec {
         keep: shape.keep.clone(),
         issuer: shape.issuer.clone(),
         form_post: shape.form_post,
+        denied: shape.denied.clone(),
     }
 }
 

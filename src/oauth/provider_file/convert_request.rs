@@ -27,7 +27,11 @@ impl Convert {
             (None, Some(under)) => under.params.clone(),
             (params, _) => self.param_values(at, params.as_ref()),
         };
+        let basic_user = self.own_or(at, "basic_user", &shape.basic_user, under.and_then(|under| under.basic_user.as_ref()));
+        let basic_pass = self.own_or(at, "basic_pass", &shape.basic_pass, under.and_then(|under| under.basic_pass.as_ref()));
         Some(RequestSpec {
+            basic_user,
+            basic_pass,
             method: shape.method.map(method).or(under.map(|under| under.method)).unwrap_or(Method::Post),
             url: url?,
             client_auth: shape.client_auth.map(client_auth).or(under.map(|under| under.client_auth)).unwrap_or(ClientAuth::Post),
@@ -39,6 +43,13 @@ impl Convert {
             rename: shape.rename.clone().or_else(|| under.map(|under| under.rename.clone())).unwrap_or_default(),
             drop: shape.drop.clone().or_else(|| under.map(|under| under.drop.clone())).unwrap_or_default(),
         })
+    }
+
+    fn own_or(&mut self, at: &str, key: &str, own: &Option<String>, under: Option<&Template>) -> Option<Template> {
+        match own {
+            Some(text) => self.template(&format!("{at}.{key}"), text),
+            None => under.cloned(),
+        }
     }
 
     /// A look-up is a GET with the new token as its bearer, unless the file says otherwise.

@@ -113,7 +113,15 @@ pub(super) enum NeededByShape {
 #[serde(untagged)]
 pub(super) enum OptionsShape {
     Plain(Vec<String>),
-    Mapped(BTreeMap<String, String>),
+    Mapped(BTreeMap<String, OptionShape>),
+}
+
+/// What an option stands for: one value, or several with names.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum OptionShape {
+    One(String),
+    Several(BTreeMap<String, String>),
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -131,6 +139,9 @@ pub(super) struct AuthorizeShape {
     pub pkce: Option<PkceShape>,
     #[serde(default)]
     pub nonce: bool,
+    pub fragment: Option<String>,
+    #[serde(default)]
+    pub params_in_fragment: bool,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -191,6 +202,8 @@ pub(super) struct CallbackShape {
     pub issuer: Option<String>,
     #[serde(default)]
     pub form_post: bool,
+    #[serde(default)]
+    pub denied: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

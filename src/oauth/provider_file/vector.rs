@@ -21,6 +21,9 @@ pub struct VectorShape {
     /// What the tenant asks for (`authorize`), or what the tokens have (`refresh`).
     #[serde(default)]
     pub scopes: Vec<String>,
+    /// What is known of the connection (`refresh`, `revoke`, `after_connect`).
+    #[serde(default)]
+    pub metadata: BTreeMap<String, Value>,
     /// The callback's pairs, as a query.
     pub callback: Option<String>,
     pub token_set: Option<String>,
@@ -45,6 +48,8 @@ pub enum Step {
     Refresh,
     Revoke,
     AfterConnect,
+    /// A failed answer, whatever was asked.
+    Error,
 }
 
 impl Step {
@@ -56,6 +61,7 @@ impl Step {
             Step::Refresh => "refresh",
             Step::Revoke => "revoke",
             Step::AfterConnect => "after_connect",
+            Step::Error => "error",
         }
     }
 }
@@ -68,6 +74,9 @@ pub struct RequestVector {
     pub url: String,
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
+    /// Headers that are not sent.
+    #[serde(default)]
+    pub absent: Vec<String>,
     pub form: Option<BTreeMap<String, String>>,
     pub json: Option<Value>,
 }

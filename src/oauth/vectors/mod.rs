@@ -1,26 +1,29 @@
 //! Runs the test vectors of a provider file: whether what would be sent and what is understood are
 //! what the file's author says. Pure; the fixed words below stand for a client and its tokens.
 
+mod compare;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use url::{Url, form_urlencoded};
+use url::form_urlencoded;
 
-use crate::domain::call::{HttpAnswer, HttpCall, Method};
+use crate::domain::call::HttpAnswer;
 use crate::domain::connection::Tokens;
 use crate::domain::ids::TokenSetName;
 use crate::domain::provider::request::ClientSecret;
 use crate::domain::provider::{NeededBy, ParamKind, PkceUse, Provider};
 use crate::domain::secret::{ExposeSecret, SecretString};
-use crate::domain::tokens::{FailureClass, IssuedTokens, ProviderFailure, TokenAnswer};
+use crate::domain::tokens::{IssuedTokens, ProviderFailure, TokenAnswer};
 
 use super::authorize_url::{self, AuthorizeInput};
-use super::callback::{self, CallbackError};
-use super::client::Client;
-use super::provider_file::{Expectation, ProviderFile, RequestVector, Step, VectorShape};
+use super::callback;
+use super::client::{Client, Moment};
+use super::provider_file::{Expectation, ProviderFile, Step, VectorShape};
 use super::token_request::{self, Authorization};
 use super::token_response::{judge_exchange, judge_refresh, judge_revoke};
+use compare::{callback_failure, class_word, differ, same_answer, same_call, same_metadata, same_url};
 
 const CLIENT_ID: &str = "CLIENT";
 const REDIRECT_URI: &str = "https://broker.example/cb";
@@ -64,6 +67,11 @@ fn deployed(provider: &Provider) -> Result<Provider, String> {
 
 type Outcome = Result<(), String>;
 
+/// When every call of a vector begins.
+fn started() -> Timestamp {
+    Timestamp::from_second(1_795_000_000).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
 fn run_one(provider: &Provider, vector: &VectorShape) -> Outcome {
     if vector.answer.is_some() && vector.expect.is_none() {
         return Err("has an `answer` but no `expect`".to_owned());
@@ -76,6 +84,7 @@ fn run_one(provider: &Provider, vector: &VectorShape) -> Outcome {
         Step::Refresh => bench.refresh(),
         Step::Revoke => bench.revoke(),
         Step::AfterConnect => bench.after_connect(),
+        Step::Error => bench.error(),
     }
 }
 
@@ -86,6 +95,7 @@ struct Bench<'a> {
     secret: Option<SecretString>,
     params: BTreeMap<String, String>,
     secret_params: BTreeMap<String, SecretString>,
+    metadata: BTreeMap<String, Value>,
 }
 
 impl<'a> Bench<'a> {
@@ -104,7 +114,8 @@ impl<'a> Bench<'a> {
                 None => {}
             }
         }
-        Self { provider, vector, secret: has_secret.then(|| "SECRET".into()), params, secret_params }
+        let known = vector.metadata.iter().filter_map(|(name, value)| Some((name.clone(), serde_json::to_value(value).ok()?)));
+        Self { provider, vector, secret: has_secret.then(|| "SECRET".into()), params, secret_params, metadata: known.collect() }
     }
 
     fn client(&self) -> Client<'_> {
@@ -113,11 +124,10 @@ impl<'a> Bench<'a> {
             client_secret: self.secret.as_ref(),
             params: &self.params,
             secret_params: &self.secret_params,
+            redirect_uri: REDIRECT_URI,
+            metadata: &self.metadata,
+            moment: Some(Moment { now: started(), random: [7; 16] }),
         }
-    }
-
-    fn started() -> Timestamp {
-        Timestamp::from_second(1_795_000_000).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
     fn tokens(&self) -> Tokens {
@@ -125,7 +135,7 @@ impl<'a> Bench<'a> {
             access: "ACCESS".into(),
             refresh: Some("REFRESH".into()),
             token_type: "Bearer".to_owned(),
-            obtained_at: Self::started(),
+            obtained_at: started(),
             expires_at: None,
             refresh_expires_at: None,
             scopes: self.vector.scopes.clone(),
@@ -190,11 +200,18 @@ impl<'a> Bench<'a> {
             Some(query) => form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
         };
         let verifier = (self.provider.pkce() != PkceUse::Off).then(|| SecretString::from("VERIFIER"));
-        let flow = Authorization { code: &"CODE".into(), kept: &kept, redirect_uri: REDIRECT_URI, verifier: verifier.as_ref() };
+        let flow = Authorization {
+            code: &"CODE".into(),
+            kept: &kept,
+            redirect_uri: REDIRECT_URI,
+            verifier: verifier.as_ref(),
+            state: "STATE",
+            scopes: &self.vector.scopes,
+        };
         let call = token_request::exchange(self.provider, &self.client(), &flow).map_err(|error| error.to_string())?;
         same_call(self.vector.request.as_ref(), &call)?;
         match self.answer() {
-            Some(answer) => self.judged(judge_exchange(self.provider, &answer, Self::started())),
+            Some(answer) => self.judged(judge_exchange(self.provider, &answer, started())),
             None => Ok(()),
         }
     }
@@ -205,7 +222,7 @@ impl<'a> Bench<'a> {
             token_request::refresh(self.provider, &self.client(), &set, &self.tokens()).map_err(|error| error.to_string())?;
         same_call(self.vector.request.as_ref(), &call)?;
         match self.answer() {
-            Some(answer) => self.judged(judge_refresh(self.provider, &set, &answer, Self::started())),
+            Some(answer) => self.judged(judge_refresh(self.provider, &set, &answer, started())),
             None => Ok(()),
         }
     }
@@ -215,7 +232,7 @@ impl<'a> Bench<'a> {
         same_call(self.vector.request.as_ref(), &call.ok_or("the file has no `[revoke]`")?)?;
         match self.answer() {
             None => Ok(()),
-            Some(answer) => self.outcome(judge_revoke(self.provider, &answer, Self::started()), |_, ()| Ok(())),
+            Some(answer) => self.outcome(judge_revoke(self.provider, &answer, started()), |_, ()| Ok(())),
         }
     }
 
@@ -230,18 +247,26 @@ impl<'a> Bench<'a> {
             scopes: None,
         };
         let sets = self.provider.spec().response.sets.iter().map(|set| (set.name.clone(), issued.clone())).collect();
-        let answer = TokenAnswer { sets, metadata: BTreeMap::new(), subject: None };
-        let lookups = token_request::after_connect(self.provider, &self.client(), &answer).map_err(|error| error.to_string())?;
-        let named = lookups.iter().find(|lookup| self.vector.name.as_deref() == Some(lookup.name()));
-        let lookup = named.or(lookups.first()).ok_or("the file has no `[[after_connect]]`")?;
+        let answer = TokenAnswer { sets, metadata: self.metadata.clone(), subject: None };
+        let steps = &self.provider.spec().after_connect;
+        let named = steps.iter().find(|step| self.vector.name.as_deref() == Some(&step.name));
+        let step = named.or(steps.first()).ok_or("the file has no `[[after_connect]]`")?;
+        let lookup = token_request::look_up(self.provider, step, &self.client(), &answer).map_err(|error| error.to_string())?;
+        let lookup = lookup.ok_or("is left out: what it needs did not come; give `metadata`")?;
         same_call(self.vector.request.as_ref(), &lookup.call)?;
         match self.answer() {
             None => Ok(()),
-            Some(answer) => self.outcome(lookup.read(&answer, Self::started()), |expect, found| {
+            Some(answer) => self.outcome(lookup.read(&answer, started()), |expect, found| {
                 same_metadata(expect, &found.metadata)?;
                 differ("subject", expect.subject.as_deref(), found.subject.as_deref())
             }),
         }
+    }
+
+    /// What the file's `[errors]` make of an answer.
+    fn error(&self) -> Outcome {
+        let answer = self.answer().ok_or("has no `answer`")?;
+        self.judged(judge_exchange(self.provider, &answer, started()))
     }
 
     fn judged(&self, judged: Result<TokenAnswer, ProviderFailure>) -> Outcome {
@@ -261,109 +286,5 @@ impl<'a> Bench<'a> {
                 differ("retry_after", expect.retry_after, failure.retry_after.map(|wait| wait.as_secs()))
             }
         }
-    }
-}
-
-/// What the expectation does not name is not compared.
-fn differ<T: PartialEq + std::fmt::Debug>(what: &str, expected: Option<T>, found: Option<T>) -> Outcome {
-    if expected.is_none() || expected == found { Ok(()) } else { Err(format!("{what}: expected {expected:?}, found {found:?}")) }
-}
-
-fn same_answer(expect: &Expectation, answer: TokenAnswer) -> Outcome {
-    let names: Vec<String> = answer.sets.keys().map(|name| name.as_str().to_owned()).collect();
-    differ("sets", expect.sets.clone(), Some(names))?;
-    let tokens = match &expect.token_set {
-        Some(wanted) => answer.sets.iter().find(|(name, _)| name.as_str() == wanted).map(|(_, tokens)| tokens),
-        None => answer.sets.values().next(),
-    };
-    let tokens = tokens.ok_or("the token set did not come")?;
-    let refresh = tokens.refresh_token.as_ref().map(ExposeSecret::expose_secret);
-    let life = |end: Option<Timestamp>| end.map(|end| end.duration_since(Bench::started()).as_secs());
-    differ("access_token", expect.access_token.as_deref(), Some(tokens.access_token.expose_secret()))?;
-    differ("refresh_token", expect.refresh_token.as_deref(), refresh)?;
-    differ("no_refresh_token", expect.no_refresh_token, Some(refresh.is_none()))?;
-    differ("token_type", expect.token_type.as_deref(), Some(&tokens.token_type))?;
-    differ("expires_in", expect.expires_in, life(tokens.expires_at))?;
-    differ("never_expires", expect.never_expires, Some(tokens.expires_at.is_none()))?;
-    differ("refresh_expires_in", expect.refresh_expires_in, life(tokens.refresh_expires_at))?;
-    differ("scopes", expect.scopes.as_ref(), tokens.scopes.as_ref())?;
-    differ("subject", expect.subject.as_deref(), answer.subject.as_deref())?;
-    same_metadata(expect, &answer.metadata)
-}
-
-fn same_metadata(expect: &Expectation, found: &BTreeMap<String, Value>) -> Outcome {
-    let Some(wanted) = &expect.metadata else { return Ok(()) };
-    let wanted = serde_json::to_value(wanted).map_err(|error| error.to_string())?;
-    let found = serde_json::to_value(found).map_err(|error| error.to_string())?;
-    differ("metadata", Some(wanted), Some(found))
-}
-
-/// The same but for the order of the query.
-fn same_url(expected: &str, found: &Url) -> Outcome {
-    let expected = Url::parse(expected).map_err(|error| format!("the expected URL cannot be read: {error}"))?;
-    let pairs = |url: &Url| {
-        let mut pairs: Vec<_> = url.query_pairs().into_owned().collect();
-        pairs.sort();
-        pairs
-    };
-    let base = |url: &Url| (url.scheme().to_owned(), url.host_str().map(str::to_owned), url.port(), url.path().to_owned());
-    if base(&expected) == base(found) && pairs(&expected) == pairs(found) {
-        return Ok(());
-    }
-    Err(format!("url:\n      expected {expected}\n      found    {found}"))
-}
-
-fn same_call(expected: Option<&RequestVector>, call: &HttpCall) -> Outcome {
-    let Some(expected) = expected else { return Ok(()) };
-    same_url(&expected.url, &call.url)?;
-    let wanted = expected.method.as_deref().unwrap_or("POST");
-    differ("method", Some(wanted), Some(method_word(call.method)))?;
-    for (name, value) in &expected.headers {
-        let name = name.to_ascii_lowercase();
-        let found = call.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
-        differ(&format!("header {name}"), Some(value.as_str()), Some(found.unwrap_or("(not sent)")))?;
-    }
-    same_body(expected, call)
-}
-
-fn same_body(expected: &RequestVector, call: &HttpCall) -> Outcome {
-    if let Some(form) = &expected.form {
-        let found = form_urlencoded::parse(&call.body).into_owned().collect();
-        return differ("form", Some(form.clone()), Some(found));
-    }
-    if let Some(json) = &expected.json {
-        let wanted = serde_json::to_value(json).map_err(|error| error.to_string())?;
-        let found = serde_json::from_slice::<Value>(&call.body).map_err(|error| format!("the body is not JSON: {error}"))?;
-        return differ("json", Some(wanted), Some(found));
-    }
-    if call.body.is_empty() { Ok(()) } else { Err("has a body; compare it by `form` or `json`".to_owned()) }
-}
-
-fn method_word(method: Method) -> &'static str {
-    match method {
-        Method::Get => "GET",
-        Method::Post => "POST",
-        Method::Put => "PUT",
-        Method::Delete => "DELETE",
-    }
-}
-
-fn class_word(class: FailureClass) -> &'static str {
-    match class {
-        FailureClass::NotSent => "not_sent",
-        FailureClass::DeadGrant => "dead_grant",
-        FailureClass::IntegrationBroken => "integration_broken",
-        FailureClass::Misconfigured => "misconfigured",
-        FailureClass::Throttled => "throttled",
-        FailureClass::InDoubt => "in_doubt",
-    }
-}
-
-fn callback_failure(error: &CallbackError) -> (&'static str, Option<&str>) {
-    match error {
-        CallbackError::Denied => ("denied", None),
-        CallbackError::ProviderError(code) => ("provider_error", Some(code)),
-        CallbackError::Malformed(_) => ("malformed", None),
-        CallbackError::WrongIssuer => ("wrong_issuer", None),
     }
 }

@@ -15,6 +15,7 @@ use crate::services::integrations::{Active, RedirectStyle};
 use crate::store::{Change, StoreError, keys};
 
 use super::begin::place_of_return;
+use super::exchange::Brought;
 use super::one_time::{Purpose, browser_hash, fresh, hash_of, stored_as};
 use super::{Connect, Names};
 
@@ -126,7 +127,8 @@ impl Connect {
                 self.hold(active, pending, valid).await.map(Outcome::Held)
             }
             Binding::Browser { .. } => {
-                let obtained = self.obtain(active, &pending, valid.code(), valid.kept()).await?;
+                let brought = Brought { code: valid.code(), state: valid.state(), kept: valid.kept() };
+                let obtained = self.obtain(active, &pending, brought).await?;
                 self.keep(active, &pending, obtained).await?;
                 Ok(Outcome::Connected)
             }
@@ -146,8 +148,8 @@ impl Connect {
             return Err(Refusal::new(ErrorCode::IntegrationBroken, detail));
         }
         let ticket = fresh(self.core.entropy.as_ref()).map_err(StoreError::from)?;
-        let (code, callback) = valid.into_parts();
-        let held = HeldAuthorization { pending, code, callback, expires_at: self.after(self.policy.state_ttl) };
+        let (code, state, callback) = valid.into_parts();
+        let held = HeldAuthorization { pending, code, state, callback, expires_at: self.after(self.policy.state_ttl) };
         let key = keys::ticket(&hash_of(&self.core.store, Purpose::Ticket, &ticket));
         let mut change = Change::new();
         change.create(&key, &held, Some(self.policy.state_ttl))?;

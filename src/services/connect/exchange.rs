@@ -26,6 +26,13 @@ use super::begin::merged;
 const LOOKUP_TRIES: u32 = 3;
 const LOOKUP_PAUSE: Duration = Duration::from_millis(300);
 
+/// What the callback brought.
+pub(super) struct Brought<'a> {
+    pub code: &'a SecretString,
+    pub state: &'a str,
+    pub kept: &'a BTreeMap<String, String>,
+}
+
 /// What the provider gave.
 pub(super) struct Obtained {
     pub answer: TokenAnswer,
@@ -38,15 +45,15 @@ impl Connect {
         &self,
         active: &Active,
         pending: &PendingAuthorization,
-        code: &SecretString,
-        kept: &BTreeMap<String, String>,
+        brought: Brought<'_>,
     ) -> Result<Obtained, Refusal> {
         let integration = &active.integration;
         let params = merged(&integration.params, &pending.subject.params);
-        let client = active.client(&params);
-        let redirect_uri = self.integrations.redirect_uri(&integration.id);
+        let client = active.client(&params).at(self.core.moment()?);
+        let Brought { code, state, kept } = brought;
         let verifier = pending.pkce_verifier.as_ref();
-        let flow = Authorization { code, kept, redirect_uri: &redirect_uri, verifier };
+        let scopes = if pending.subject.scopes.is_empty() { &integration.scopes } else { &pending.subject.scopes };
+        let flow = Authorization { code, kept, redirect_uri: client.redirect_uri, verifier, state, scopes };
         let (mut answer, started) = self.exchange(active, &client, &flow).await?;
         for (name, value) in kept {
             answer.metadata.entry(name.clone()).or_insert_with(|| Value::String(value.clone()));
@@ -70,8 +77,9 @@ impl Connect {
 
     /// What is found adds to the answer; where two look-ups name a subject, the first is kept.
     async fn look_up(&self, active: &Active, client: &Client<'_>, answer: &mut TokenAnswer) -> Result<(), Refusal> {
-        let lookups = token_request::after_connect(&active.provider, client, answer).map_err(not_buildable)?;
-        for lookup in lookups {
+        for step in &active.provider.spec().after_connect {
+            let lookup = token_request::look_up(&active.provider, step, client, answer).map_err(not_buildable)?;
+            let Some(lookup) = lookup else { continue };
             match self.look_up_once_and_again(&lookup).await {
                 Ok(found) => {
                     answer.metadata.extend(found.metadata);

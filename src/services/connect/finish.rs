@@ -13,6 +13,7 @@ use crate::store::keys;
 
 use super::Connect;
 use super::complete::link_hash;
+use super::exchange::Brought;
 use super::one_time::{Purpose, stored_as};
 
 impl Connect {
@@ -50,7 +51,8 @@ impl Connect {
             return Err(invalid_ticket());
         }
         let active = self.active(&held.pending.subject).await?;
-        let obtained = self.obtain(&active, &held.pending, &held.code, &held.callback).await?;
+        let brought = Brought { code: &held.code, state: &held.state, kept: &held.callback };
+        let obtained = self.obtain(&active, &held.pending, brought).await?;
         self.keep(&active, &held.pending, obtained).await
     }
 

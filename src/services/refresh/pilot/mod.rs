@@ -12,6 +12,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
+use serde_json::Value;
+
 use crate::domain::call::HttpAnswer;
 use crate::domain::ids::{ConnectionId, IntegrationName, ProviderId, TenantId};
 use crate::domain::provider::Provider;
@@ -59,6 +61,8 @@ pub(super) struct Pilot<'a> {
     entry: Option<EntryId>,
     /// The params with which this grant was made; the integration's stand in for what it lacks.
     params: BTreeMap<String, String>,
+    /// What was known of the connection when the token was sent, for a provider that wants it with the token.
+    metadata: BTreeMap<String, Value>,
     /// The answer in hand is nowhere else.
     exposed: bool,
     /// For an answer that is in the journal: nothing is sent, and nobody waits.
@@ -84,6 +88,7 @@ impl<'a> Pilot<'a> {
             answer: None,
             entry: None,
             params,
+            metadata: BTreeMap::new(),
             exposed: false,
             replays: false,
         }

@@ -90,7 +90,10 @@ impl Pilot<'_> {
         let (Some(active), Some(tokens)) = (&self.errand.active, tokens) else {
             return Event::NotSent { code: "nothing_to_send" };
         };
-        let call = match token_request::refresh(&active.provider, &active.client(&self.params), set, tokens) {
+        let Ok(moment) = means.core.moment() else { return Event::NotSent { code: "no_randomness" } };
+        self.metadata = connection.metadata.clone();
+        let client = active.client(&self.params).knowing(&self.metadata).at(moment);
+        let call = match token_request::refresh(&active.provider, &client, set, tokens) {
             Ok(call) => call,
             Err(error) => {
                 tracing::warn!(%error, "a refresh cannot be built");
@@ -176,7 +179,9 @@ impl Pilot<'_> {
         let issued = answer.sets.remove(&self.machine.plan().set);
         let (Some(active), Some(issued)) = (&errand.active, issued) else { return Event::Done };
         let late = Tokens::issued(issued, None, means.core.clock.now(), self.node.node());
-        if let Ok(Some(call)) = token_request::revoke(&active.provider, &active.client(&self.params), &late) {
+        let Ok(moment) = means.core.moment() else { return Event::Done };
+        let client = active.client(&self.params).knowing(&self.metadata).at(moment);
+        if let Ok(Some(call)) = token_request::revoke(&active.provider, &client, &late) {
             let ended = means.outbound.call(call, self.node.policy.call_deadline).await.is_ok();
             tracing::info!(connection = %errand.connection, ended, "late tokens of a deleted connection");
         }
