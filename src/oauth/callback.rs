@@ -3,9 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use url::form_urlencoded;
+
 use crate::domain::provider::template::{Template, Values};
 use crate::domain::provider::{CallbackSpec, Provider};
-use crate::domain::secret::SecretString;
+use crate::domain::secret::{ExposeSecret as _, SecretString};
 
 use super::provider_error::plain_code;
 
@@ -60,6 +64,8 @@ pub enum CallbackError {
     Malformed(&'static str),
     #[error("the callback comes from another issuer")]
     WrongIssuer,
+    #[error("the callback is not signed with the client's secret")]
+    BadSignature,
 }
 
 /// Errors by which providers say that the end user declined.
@@ -74,13 +80,22 @@ const DENIALS: &[&str] = &[
     "consent_declined",
 ];
 
-/// Judges the pairs of a query or a posted form.
-pub fn validate(provider: &Provider, pairs: &[(String, String)]) -> Result<ValidCallback, CallbackError> {
+/// Judges the pairs of a query or a posted form, for the client with this secret.
+pub fn validate(
+    provider: &Provider,
+    secret: Option<&SecretString>,
+    pairs: &[(String, String)],
+) -> Result<ValidCallback, CallbackError> {
     let spec = &provider.spec().callback;
     if pairs.len() > PAIRS_MAX {
         return Err(CallbackError::Malformed("too many params"));
     }
-    let once = SINGLE.iter().copied().chain([spec.code_param.as_str()]).chain(spec.keep.iter().map(String::as_str));
+    let once = SINGLE
+        .iter()
+        .copied()
+        .chain([spec.code_param.as_str()])
+        .chain(spec.signature.as_deref())
+        .chain(spec.keep.iter().map(String::as_str));
     for name in once {
         if pairs.iter().filter(|(known, _)| known == name).count() > 1 {
             return Err(CallbackError::Malformed("a param is there twice"));
@@ -93,6 +108,10 @@ pub fn validate(provider: &Provider, pairs: &[(String, String)]) -> Result<Valid
     let declined = |(name, value): (&String, &String)| find(pairs, name).is_some_and(|came| value.is_empty() || came == value);
     if spec.denied.iter().any(declined) {
         return Err(CallbackError::Denied);
+    }
+    // A refusal needs no signature: nobody gains by it.
+    if let Some(name) = &spec.signature {
+        check_signature(name, secret, pairs)?;
     }
     let code = find(pairs, &spec.code_param).unwrap_or_default();
     if code.is_empty() {
@@ -126,6 +145,18 @@ fn check_issuer(provider: &Provider, came: Option<&str>) -> Result<(), CallbackE
     if expected.is_some() && came == expected.as_deref() { Ok(()) } else { Err(CallbackError::WrongIssuer) }
 }
 
+/// The hex HMAC-SHA256 of all other params, sorted by name and form-encoded, keyed with the client secret.
+fn check_signature(name: &str, secret: Option<&SecretString>, pairs: &[(String, String)]) -> Result<(), CallbackError> {
+    let signature = find(pairs, name).and_then(|text| hex::decode(text).ok()).ok_or(CallbackError::BadSignature)?;
+    let mut others: Vec<&(String, String)> = pairs.iter().filter(|(known, _)| known != name).collect();
+    others.sort();
+    let message = form_urlencoded::Serializer::new(String::new()).extend_pairs(others).finish();
+    let key = secret.ok_or(CallbackError::BadSignature)?.expose_secret();
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).map_err(|_| CallbackError::BadSignature)?;
+    mac.update(message.as_bytes());
+    mac.verify_slice(&signature).map_err(|_| CallbackError::BadSignature)
+}
+
 fn refusal(error: &str) -> CallbackError {
     match plain_code(error) {
         Some(code) if DENIALS.contains(&code.to_ascii_lowercase().as_str()) => CallbackError::Denied,
@@ -141,6 +172,9 @@ fn kept(spec: &CallbackSpec, pairs: &[(String, String)]) -> Result<BTreeMap<Stri
         if value.len() > KEPT_MAX || value.chars().any(char::is_control) {
             return Err(CallbackError::Malformed("a kept param is too long or has control characters"));
         }
+        if spec.hosts.get(name).is_some_and(|rule| rule.host_of(value).is_none()) {
+            return Err(CallbackError::Malformed("a param names a host that is not the provider's"));
+        }
         kept.insert(name.clone(), value.to_owned());
     }
     Ok(kept)
@@ -153,11 +187,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::secret::ExposeSecret;
     use crate::oauth::provider_file::testing::acme;
 
     fn judge(provider: &Provider, query: &str) -> Result<ValidCallback, CallbackError> {
-        validate(provider, &url::form_urlencoded::parse(query.as_bytes()).into_owned().collect::<Vec<_>>())
+        let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        validate(provider, Some(&"SECRET".into()), &pairs)
     }
 
     fn refused(changes: &str, query: &str) -> CallbackError {
@@ -228,6 +262,47 @@ mod tests {
     }
 
     #[test]
+    fn a_signed_callback_is_as_it_was_sent() {
+        let provider = acme("callback = { keep = [\"shop\"], signature = \"hmac\" }");
+        let signed = "4f0fec9dbd61b77e8e6bc55dacc650d30301fe47b5292e237244998fb3a38787";
+        let query = format!("shop=a+%26b&code=c&state=s&hmac={signed}");
+        assert_eq!(judge(&provider, &query).unwrap().kept()["shop"], "a &b");
+        assert!(judge(&provider, &query.replace(signed, &signed.to_uppercase())).is_ok());
+        for (part, other) in [
+            ("a+%26b", "c"),
+            ("code=c", "code=d"),
+            ("state=s", "state=t"),
+            ("&state=s", ""),
+            (&signed[..2], "00"),
+            (signed, ""),
+            (signed, "zz"),
+        ] {
+            assert_eq!(judge(&provider, &query.replacen(part, other, 1)).unwrap_err(), CallbackError::BadSignature, "{part}");
+        }
+        assert_eq!(judge(&provider, &format!("{query}&more=1")).unwrap_err(), CallbackError::BadSignature);
+        assert_eq!(judge(&provider, "code=c").unwrap_err(), CallbackError::BadSignature);
+        assert_eq!(
+            judge(&provider, &format!("{query}&hmac={signed}")).unwrap_err(),
+            CallbackError::Malformed("a param is there twice")
+        );
+        let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        assert_eq!(validate(&provider, Some(&"OTHER".into()), &pairs).unwrap_err(), CallbackError::BadSignature);
+        assert_eq!(validate(&provider, None, &pairs).unwrap_err(), CallbackError::BadSignature);
+        assert_eq!(judge(&provider, "error=access_denied").unwrap_err(), CallbackError::Denied);
+    }
+
+    #[test]
+    fn a_host_that_is_not_the_providers_ends_the_flow() {
+        let provider = acme("callback = { keep = [\"server\"], hosts = { server = [\"acme.example\"] } }");
+        assert!(judge(&provider, "code=c&server=https%3A%2F%2Feu.acme.example").is_ok());
+        for odd in ["https://evil.example", "https://acme.example@evil.example", "http://acme.example", ""] {
+            let query = form_urlencoded::Serializer::new("code=c".to_owned()).append_pair("server", odd).finish();
+            let refused = judge(&provider, &query).unwrap_err();
+            assert_eq!(refused, CallbackError::Malformed("a param names a host that is not the provider's"), "{odd}");
+        }
+    }
+
+    #[test]
     fn the_issuer_is_compared_where_the_file_names_one() {
         let changes = "callback.issuer = \"https://acme.example\"";
         assert!(judge(&acme(changes), "code=c&iss=https%3A%2F%2Facme.example").is_ok());
@@ -243,14 +318,16 @@ mod tests {
         assert!(judge(&acme(""), "code=c&iss=whatever").is_ok());
     }
 
-    static PROVIDERS: LazyLock<[Provider; 2]> =
-        LazyLock::new(|| [acme(""), acme("callback = { keep = [\"realm\"], issuer = \"https://acme.example\" }")]);
+    static PROVIDERS: LazyLock<[Provider; 3]> = LazyLock::new(|| {
+        let signed = "callback = { keep = [\"realm\"], signature = \"error\", hosts = { realm = [\"acme.example\"] } }";
+        [acme(""), acme("callback = { keep = [\"realm\"], issuer = \"https://acme.example\" }"), acme(signed)]
+    });
 
     proptest! {
         #[test]
         fn no_callback_makes_it_panic(pairs in prop::collection::vec(("(code|state|iss|error|realm|\\PC{0,8})", "\\PC{0,40}"), 0..8)) {
             for provider in PROVIDERS.iter() {
-                if let Ok(callback) = validate(provider, &pairs) {
+                if let Ok(callback) = validate(provider, Some(&"SECRET".into()), &pairs) {
                     prop_assert!(pairs.iter().filter(|(name, _)| name == "code").count() == 1);
                     prop_assert!(!callback.code().expose_secret().is_empty());
                 }

@@ -108,7 +108,16 @@ fn set_metadata<'a>(values: &mut Values<'a>, provider: &'a Provider, client: &Cl
         values.set(format!("metadata.{name}"), text(name));
     }
     for name in &provider.spec().callback.keep {
-        values.set(format!("callback.{name}"), text(name));
+        values.set(format!("callback.{name}"), from_callback(provider, name, text(name)));
+    }
+}
+
+/// A value of the callback as it stands in a request: of one that names a host, the host, which is judged again.
+/// What is not the provider's is empty, and an empty host makes no URL.
+pub(super) fn from_callback<'a>(provider: &Provider, name: &str, value: Cow<'a, str>) -> Cow<'a, str> {
+    match provider.spec().callback.hosts.get(name) {
+        Some(rule) => rule.host_of(&value).unwrap_or_default().into(),
+        None => value,
     }
 }
 

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use super::authorize_url::scope_lists;
 use super::client::Client;
-use super::request::{BuildError, build, values_of};
+use super::request::{BuildError, build, from_callback, values_of};
 use super::token_response::{Found, judge_lookup};
 
 /// What an exchange needs of its flow: of a `ValidCallback`, or of a held authorization.
@@ -44,7 +44,8 @@ pub fn exchange(provider: &Provider, client: &Client<'_>, flow: &Authorization<'
     values.set("code_verifier", verifier.unwrap_or_default());
     for name in &provider.spec().callback.keep {
         // What the callback did not bring is empty, so that a param made of it is left out.
-        values.set(format!("callback.{name}"), flow.kept.get(name).map_or("", String::as_str));
+        let value = flow.kept.get(name).map_or("", String::as_str);
+        values.set(format!("callback.{name}"), from_callback(provider, name, value.into()));
     }
     let mut standard = vec![("grant_type", "authorization_code"), ("code", code), ("redirect_uri", flow.redirect_uri)];
     standard.extend(verifier.map(|verifier| ("code_verifier", verifier)));
@@ -301,6 +302,23 @@ mod tests {
         assert_eq!(header(&call, "x-id"), Some("07070707-0707-4707-8707-070707070707 07070707070707070707070707070707"));
         assert_eq!(form(&call)["sign"], "f8e6af9add6cc8b957b5d1004e4513246651a19b4868ed1e2f35034924456c7a");
         assert_eq!(exchange(&provider, &tenant.client(), &flow), Err(BuildError::MissingParam("now".to_owned())));
+    }
+
+    #[test]
+    fn a_host_that_the_callback_names_is_the_providers() {
+        let changes = "callback = { keep = [\"server\"], hosts = { server = [\"acme.example\"] } }\ntoken.url = \"https://{callback.server}/token\"";
+        let at = |server: &str| try_exchange(changes, &tenant(&[]), &[("server", server)]).map(|call| call.url.to_string());
+        assert_eq!(at("https://eu.acme.example").as_deref(), Ok("https://eu.acme.example/token"));
+        for odd in ["", "evil.example", "https://acme.example.evil.example", "https://acme.example@evil.example"] {
+            assert_eq!(at(odd), Err(BuildError::BadUrl), "{odd}");
+        }
+        // The same holds of what was stored with the connection.
+        let (provider, tenant, set) = (acme(changes), tenant(&[]), TokenSetName::default_set());
+        for (server, host) in [("https://eu.acme.example", Some("eu.acme.example")), ("https://evil.example", None)] {
+            let known = BTreeMap::from([("server".to_owned(), server.into())]);
+            let call = refresh(&provider, &tenant.client().knowing(&known), &set, &tokens(Some("rt")));
+            assert_eq!(call.ok().and_then(|call| call.url.host_str().map(str::to_owned)).as_deref(), host);
+        }
     }
 
     #[test]

@@ -131,7 +131,8 @@ impl Walk<'_> {
             }
             out::warn("a callback without this walk's state was not heeded");
         };
-        let valid = callback::validate(self.provider, &pairs).map_err(|cause| Failure::Failed(cause.to_string()))?;
+        let valid = callback::validate(self.provider, self.live.client_secret.as_ref(), &pairs)
+            .map_err(|cause| Failure::Failed(cause.to_string()))?;
         out::line(&format!("callback      a code of {} bytes{}", valid.code().expose_secret().len(), kept(valid.kept())))?;
         Ok((valid, pkce))
     }

@@ -3,6 +3,7 @@
 
 pub mod discovery;
 mod expression;
+mod hosts;
 pub mod lifetimes;
 pub mod param;
 pub mod redirects;
@@ -13,6 +14,7 @@ pub mod template;
 
 use std::collections::BTreeMap;
 
+pub use hosts::HostRule;
 pub use lifetimes::{Rate, RefreshClass, RefreshSpec};
 pub use param::{Choice, NeededBy, ParamKind, ParamSpec};
 pub use redirects::{Loopback, RedirectRules};

@@ -207,7 +207,7 @@ impl ParamSpec {
     }
 }
 
-fn is_subdomain(value: &str) -> bool {
+pub(super) fn is_subdomain(value: &str) -> bool {
     let label = |label: &str| {
         let allowed = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         !label.is_empty() && label.len() <= 63 && allowed && !label.starts_with('-') && !label.ends_with('-')
@@ -215,7 +215,7 @@ fn is_subdomain(value: &str) -> bool {
     value.len() <= 200 && value.split('.').all(label)
 }
 
-fn is_host(value: &str) -> bool {
+pub(super) fn is_host(value: &str) -> bool {
     let last = value.rsplit('.').next().unwrap_or_default();
     // A name whose last label is a number is an IPv4 address to URL parsers.
     is_subdomain(value) && value.contains('.') && last.starts_with(|c: char| c.is_ascii_alphabetic())

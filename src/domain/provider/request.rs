@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::domain::call::Method;
 use crate::domain::ids::TokenSetName;
 
+use super::hosts::HostRule;
 use super::response::Pointer;
 use super::template::{Template, UrlTemplate};
 
@@ -89,6 +90,10 @@ pub struct CallbackSpec {
     pub form_post: bool,
     /// Params by whose value the provider says that the end user declined; empty stands for any value.
     pub denied: BTreeMap<String, String>,
+    /// The param that holds the hex HMAC-SHA256 of all others, keyed with the client secret.
+    pub signature: Option<String>,
+    /// Kept params that may stand in the host of a URL, and what they may be.
+    pub hosts: BTreeMap<String, HostRule>,
 }
 
 /// One call to an endpoint.

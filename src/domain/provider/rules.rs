@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 
 use url::Url;
 
+use super::hosts::HostRule;
 use super::param::{Choice, NeededBy, ParamKind, ParamSpec};
-use super::request::{BodyKind, ClientAuth, ParamValue, PkceUse, RequestSpec};
+use super::request::{BodyKind, ClientAuth, ClientSecret, ParamValue, PkceUse, RequestSpec};
 use super::response::{Pointer, Source};
 use super::template::{Template, UrlTemplate};
 use super::{Owner, ProviderSpec, RefreshClass};
@@ -98,6 +99,15 @@ impl Check<'_> {
         }
         for (name, _) in spec.callback.denied.iter().filter(|(name, _)| **name == spec.callback.code_param) {
             self.fault(format!("callback.denied.{name}"), "is the code's own param");
+        }
+        for (name, rule) in &spec.callback.hosts {
+            let unkept = (!spec.callback.keep.contains(name)).then_some("must be one of `callback.keep`");
+            for rule in unkept.into_iter().chain(rule.fault()) {
+                self.fault(format!("callback.hosts.{name}"), rule);
+            }
+        }
+        if spec.callback.signature.is_some() && spec.client_secret != ClientSecret::Required {
+            self.fault("callback.signature", "is keyed with the client secret, which here need not be");
         }
         for issuer in spec.callback.issuer.iter().filter(|issuer| !is_https(issuer)) {
             // An issuer on loopback is written as the param that holds it.
@@ -234,9 +244,19 @@ impl Check<'_> {
             self.fault(at, "must begin with https:// and a host, or with a param of the kind `origin`");
         }
         for name in url.host_names() {
+            if let Some(rule) = name.strip_prefix("callback.").and_then(|name| self.spec.callback.hosts.get(name))
+                && kept.callback.contains(name.trim_start_matches("callback."))
+            {
+                let in_front = *rule == HostRule::Label;
+                if !url.host_is(name, in_front) {
+                    let rule = if in_front { "stands in front of a domain" } else { "is a whole host" };
+                    self.fault(at, format!("`{{{name}}}` {rule}: see `[callback.hosts]`"));
+                }
+                continue;
+            }
             if !self.spec.param_of(name).is_some_and(|param| param.kind.fits_host() && !param.secret) {
                 let rule = format!(
-                    "`{{{name}}}` stands in the host, so it must be a declared param of the kind host, subdomain, guid or enum"
+                    "`{{{name}}}` stands in the host, so it must be a declared param of the kind host, subdomain, guid or enum, or one of `[callback.hosts]`"
                 );
                 self.fault(at, rule);
             }

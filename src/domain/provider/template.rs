@@ -238,6 +238,19 @@ impl UrlTemplate {
         matches!(self.base, Base::Loopback(_))
     }
 
+    /// Whether the host is this hole and nothing else, or this hole in front of a domain that is written out.
+    pub fn host_is(&self, name: &str, in_front: bool) -> bool {
+        let Base::Https(authority) = &self.base else { return false };
+        let is_it = |piece: &Piece| piece.hole() == Some(&Expression::Name(name.to_owned()));
+        match authority.pieces.as_slice() {
+            [hole] => !in_front && is_it(hole),
+            [hole, Piece::Text(domain)] => {
+                in_front && is_it(hole) && domain.strip_prefix('.').is_some_and(|domain| domain.contains('.'))
+            }
+            _ => false,
+        }
+    }
+
     /// Holes behind the host.
     pub fn path_names(&self) -> BTreeSet<&str> {
         let query = self.query.iter().flat_map(Template::names);

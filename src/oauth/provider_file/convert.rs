@@ -12,12 +12,14 @@ use crate::domain::provider::request::{ClientSecret, RevokedToken};
 use crate::domain::provider::rules::Fault;
 use crate::domain::provider::template::{Template, TemplateError};
 use crate::domain::provider::{
-    AfterConnectSpec, AuthorizeSpec, CallbackSpec, Choice, Known, Loopback, NeededBy, Owner, ParamKind, ParamSpec, PkceUse,
-    ProviderSpec, Rate, RedirectRules, RefreshClass, RefreshSpec, RequestSpec, ResponseSpec, RevokeSpec, ScopeSpec, UseSpec,
+    AfterConnectSpec, AuthorizeSpec, CallbackSpec, Choice, HostRule, Known, Loopback, NeededBy, Owner, ParamKind, ParamSpec,
+    PkceUse, ProviderSpec, Rate, RedirectRules, RefreshClass, RefreshSpec, RequestSpec, ResponseSpec, RevokeSpec, ScopeSpec,
+    UseSpec,
 };
 
 use super::shape::{
-    FileShape, KindShape, KnownShape, LoopbackShape, NeededByShape, OptionShape, OptionsShape, ParamShape, PkceShape,
+    FileShape, HostShape, HostWord, KindShape, KnownShape, LoopbackShape, NeededByShape, OptionShape, OptionsShape, ParamShape,
+    PkceShape,
 };
 use super::shape_request::{ClassShape, ClientAuthShape, ClientSecretShape, LookupShape, RevokeShape, RevokedShape};
 
@@ -325,6 +327,15 @@ fn callback(file: &FileShape) -> CallbackSpec {
         issuer: shape.issuer.clone(),
         form_post: shape.form_post,
         denied: shape.denied.clone(),
+        signature: shape.signature.clone(),
+        hosts: shape.hosts.iter().map(|(name, shape)| (name.clone(), host_rule(shape))).collect(),
+    }
+}
+
+fn host_rule(shape: &HostShape) -> HostRule {
+    match shape {
+        HostShape::Word(HostWord::Label) => HostRule::Label,
+        HostShape::Under(domains) => HostRule::Under(domains.clone()),
     }
 }
 

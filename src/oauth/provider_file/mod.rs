@@ -218,6 +218,27 @@ mod tests {
         ("authorize.fragment = \"a#b\"", "authorize.fragment: must be"),
         ("token.basic_user = \"{client_secret}\"", "token.basic_user: is for"),
         ("token = { client_auth = \"basic\", basic_user = \"{x}\" }", "token.basic_user: `{x}` is not declared"),
+        ("callback.hosts = { server = \"label\" }", "callback.hosts.server: must be one of `callback.keep`"),
+        ("callback = { keep = [\"s\"], hosts = { s = [] } }", "callback.hosts.s: must list"),
+        ("callback = { keep = [\"s\"], hosts = { s = [\"com\"] } }", "callback.hosts.s: must list"),
+        ("callback.keep = [\"s\"]\ntoken.url = \"https://{callback.s}/t\"", "`{callback.s}` stands in the host"),
+        (
+            "callback = { keep = [\"s\"], hosts = { s = \"label\" } }\ntoken.url = \"https://{callback.s}/t\"",
+            "`{callback.s}` stands in front of a domain",
+        ),
+        (
+            "callback = { keep = [\"s\"], hosts = { s = \"label\" } }\ntoken.url = \"https://{callback.s}.com/t\"",
+            "`{callback.s}` stands in front of a domain",
+        ),
+        (
+            "callback = { keep = [\"s\"], hosts = { s = [\"acme.com\"] } }\ntoken.url = \"https://{callback.s}.evil.example/t\"",
+            "`{callback.s}` is a whole host",
+        ),
+        (
+            "callback = { keep = [\"s\"], hosts = { s = [\"acme.com\"] } }\nauthorize.url = \"https://{callback.s}/a\"",
+            "`{callback.s}` stands in the host",
+        ),
+        ("callback.signature = \"hmac\"\ntoken.client_secret = \"optional\"", "callback.signature: is keyed"),
         ("callback.denied = { code = \"\" }", "callback.denied.code: is the code's own param"),
         (
             "params.metadata = { title = \"P\", kind = \"text\", needed_by = \"link\", example = \"x\" }",
@@ -260,6 +281,8 @@ mod tests {
             "callback.keep = [\"realm\"]\ntoken.url = \"https://acme.example/{callback.realm}/token\"",
             "response.keep = { id = \"/id\" }\nrefresh.params = { a = \"{metadata.id}{redirect_uri}\" }",
             "refresh.class = \"none\"",
+            "callback = { keep = [\"s\"], hosts = { s = \"label\" } }\ntoken.url = \"https://{callback.s}.acme.com/t\"",
+            "callback = { keep = [\"s\"], hosts = { s = [\"acme.com\"] } }\ntoken.url = \"https://{callback.s}/t\"",
             "params.p = { title = \"P\", kind = \"enum\", options = { a = { api = \"a.example\", v = \"1\" }, b = { api = \"b.example\", v = \"2\" } }, needed_by = \"link\" }\ntoken.url = \"https://{p.api}/{p.v}\"",
             "response.keep = { a = \"/access_token_kind\", b = \"id_token:/sub\" }",
         ] {

@@ -204,6 +204,23 @@ pub(super) struct CallbackShape {
     pub form_post: bool,
     #[serde(default)]
     pub denied: BTreeMap<String, String>,
+    pub signature: Option<String>,
+    #[serde(default)]
+    pub hosts: BTreeMap<String, HostShape>,
+}
+
+/// `"label"`, or the domains that a host may be of.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum HostShape {
+    Word(HostWord),
+    Under(Vec<String>),
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum HostWord {
+    Label,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -126,5 +126,6 @@ pub(super) fn callback_failure(error: &CallbackError) -> (&'static str, Option<&
         CallbackError::ProviderError(code) => ("provider_error", Some(code)),
         CallbackError::Malformed(_) => ("malformed", None),
         CallbackError::WrongIssuer => ("wrong_issuer", None),
+        CallbackError::BadSignature => ("bad_signature", None),
     }
 }

@@ -178,7 +178,7 @@ impl<'a> Bench<'a> {
         let pairs = form_urlencoded::parse(self.vector.callback.as_deref().ok_or("has no `callback`")?.as_bytes());
         let pairs: Vec<_> = pairs.into_owned().collect();
         let expect = self.vector.expect.as_ref().ok_or("has no `expect`")?;
-        match (callback::validate(self.provider, &pairs), &expect.failure) {
+        match (callback::validate(self.provider, self.secret.as_ref(), &pairs), &expect.failure) {
             (Ok(callback), None) => {
                 differ("code", expect.code.as_deref(), Some(callback.code().expose_secret()))?;
                 let kept = callback.kept().iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();

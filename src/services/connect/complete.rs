@@ -120,7 +120,8 @@ impl Connect {
         pending: PendingAuthorization,
         pairs: &[(String, String)],
     ) -> Result<Outcome, Refusal> {
-        let valid = callback::validate(&active.provider, pairs).map_err(refused_callback)?;
+        let valid =
+            callback::validate(&active.provider, active.integration.client_secret.as_ref(), pairs).map_err(refused_callback)?;
         match &pending.binding {
             Binding::Link { hash } => {
                 self.check_link(hash).await?;
@@ -196,7 +197,7 @@ fn refused_callback(error: CallbackError) -> Refusal {
             Refusal::new(ErrorCode::ExchangeFailed, detail)
         }
         CallbackError::Malformed(_) => Refusal::new(ErrorCode::InvalidRequest, "The provider's redirect cannot be understood."),
-        CallbackError::WrongIssuer => return invalid_state().with_cause(error),
+        CallbackError::WrongIssuer | CallbackError::BadSignature => return invalid_state().with_cause(error),
     };
     refusal.with_cause(error)
 }
