@@ -33,6 +33,21 @@ pub struct TokenAnswer {
     pub subject: Option<String>,
 }
 
+impl TokenAnswer {
+    /// With the tokens that took the place of these. What the second answer does not say stands as it was.
+    pub fn extended(mut self, by: TokenAnswer) -> Self {
+        for (name, mut tokens) in by.sets {
+            let Some(old) = self.sets.get_mut(&name) else { continue };
+            tokens.scopes = tokens.scopes.or(old.scopes.take());
+            tokens.refresh_token = tokens.refresh_token.or(old.refresh_token.take());
+            *old = tokens;
+        }
+        self.metadata.extend(by.metadata);
+        self.subject = self.subject.or(by.subject);
+        self
+    }
+}
+
 /// The tokens of one set. What the provider left out is `None`, not guessed.
 #[derive(Debug, Clone)]
 pub struct IssuedTokens {

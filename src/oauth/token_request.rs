@@ -7,7 +7,7 @@ use crate::domain::call::{HttpAnswer, HttpCall};
 use crate::domain::connection::Tokens;
 use crate::domain::ids::TokenSetName;
 use crate::domain::provider::request::RevokedToken;
-use crate::domain::provider::{AfterConnectSpec, Provider, RefreshClass};
+use crate::domain::provider::{AfterConnectSpec, Provider, RefreshClass, RefreshWith};
 use crate::domain::secret::{ExposeSecret, SecretString};
 use crate::domain::tokens::{ProviderFailure, TokenAnswer};
 
@@ -61,13 +61,25 @@ pub fn refresh(provider: &Provider, client: &Client<'_>, set: &TokenSetName, tok
     if !provider.refresh().response.sets.iter().any(|known| known.name == *set) {
         return Err(BuildError::UnknownTokenSet(set.to_string()));
     }
-    let refresh_token = tokens.refresh.as_ref().ok_or(BuildError::NoRefreshToken)?.expose_secret();
     let scope = tokens.scopes.join(&provider.scopes().separator);
     let mut values = values_of(provider, client)?;
-    values.set("refresh_token", refresh_token);
     values.set("access_token", tokens.access.expose_secret());
     values.set("scope", scope);
-    build(&provider.refresh().request, client, &values, &[("grant_type", "refresh_token"), ("refresh_token", refresh_token)])
+    let mut standard = Vec::new();
+    if provider.refresh().with() == RefreshWith::RefreshToken {
+        let refresh_token = tokens.refresh.as_ref().ok_or(BuildError::NoRefreshToken)?.expose_secret();
+        values.set("refresh_token", refresh_token);
+        standard.extend([("grant_type", "refresh_token"), ("refresh_token", refresh_token)]);
+    }
+    build(&provider.refresh().request, client, &values, &standard)
+}
+
+/// The exchange of a new access token for one that lives longer; `None` where the file asks for none.
+pub fn extend(provider: &Provider, client: &Client<'_>, answer: &TokenAnswer) -> Result<Option<HttpCall>, BuildError> {
+    let (Some(spec), Some(tokens)) = (&provider.spec().extend, answer.sets.values().next()) else { return Ok(None) };
+    let mut values = values_of(provider, &client.knowing(&answer.metadata))?;
+    values.set("access_token", tokens.access_token.expose_secret());
+    build(spec, client, &values, &[]).map(Some)
 }
 
 /// The host and port that a refresh goes to; `None` where the URL cannot be built.
@@ -441,6 +453,25 @@ mod tests {
             refresh(&acme("refresh.class = \"none\""), &client, &set, &tokens(Some("rt"))),
             Err(BuildError::NotRefreshable)
         );
+    }
+
+    #[test]
+    fn an_access_token_may_extend_itself() {
+        let changes = "response.keep = { id = \"/id\" }\n\
+            extend = { url = \"https://acme.example/extend\", params = { token = \"{access_token}\", id = \"{metadata.id}\" } }\n\
+            refresh = { with = \"access_token\", min_age = \"24h\", client_auth = \"off\", params = { grant_type = \"extend\", token = \"{access_token}\" } }";
+        let (provider, tenant, set) = (acme(changes), tenant(&[]), TokenSetName::default_set());
+        let sent = form(&refresh(&provider, &tenant.client(), &set, &tokens(None)).unwrap());
+        let expected = [("grant_type", "extend"), ("token", "at")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(sent, BTreeMap::from(expected));
+        let sent = form(&extend(&provider, &tenant.client(), &answered(&[("id", "7")])).unwrap().unwrap());
+        assert_eq!((sent["token"].as_str(), sent["id"].as_str(), sent["client_id"].as_str()), ("at", "7", "my client"));
+        assert!(!sent.contains_key("grant_type"));
+        assert_eq!(extend(&acme(""), &tenant.client(), &answered(&[])), Ok(None));
+        assert_eq!(provider.refresh().min_age().map(|age| age.as_secs()), Some(86_400));
+        assert!(provider.refreshes(&tokens(None)) && provider.refreshes(&tokens(Some("rt"))));
+        assert!(!acme("").refreshes(&tokens(None)) && acme("").refreshes(&tokens(Some("rt"))));
+        assert!(!acme("refresh.class = \"none\"").refreshes(&tokens(Some("rt"))));
     }
 
     #[test]

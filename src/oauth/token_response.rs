@@ -44,6 +44,12 @@ pub fn judge_refresh(
     judge(response, &sets, &spec.errors, answer, started)
 }
 
+/// The answer to an exchange for a token that lives longer: it is read as a refresh is.
+pub fn judge_extend(provider: &Provider, answer: &HttpAnswer, started: Timestamp) -> Result<TokenAnswer, ProviderFailure> {
+    let spec = provider.spec();
+    judge(&spec.refresh.response, &spec.refresh.response.sets, &spec.errors, answer, started)
+}
+
 /// The answer to a revocation. A token that the provider no longer knows is revoked (RFC 7009 2.2).
 pub fn judge_revoke(provider: &Provider, answer: &HttpAnswer, started: Timestamp) -> Result<(), ProviderFailure> {
     let rules = &provider.spec().errors;
@@ -316,6 +322,20 @@ mod tests {
             let got = judged("", &json!({"access_token": "t", "id_token": token})).unwrap();
             assert_eq!(got.subject, None, "{token}");
         }
+    }
+
+    #[test]
+    fn a_longer_life_takes_the_place_of_the_first() {
+        let changes = "response = { at = \"/data\", keep = { id = \"/id\" }, subject = \"/id\" }\nrefresh.response = { at = \"\", keep = {} }";
+        let first =
+            judged(changes, &json!({"data": {"access_token": "short", "expires_in": 60, "scope": "a"}, "id": "7"})).unwrap();
+        let second =
+            judge_extend(&acme(changes), &answer(200, r#"{"access_token":"long","expires_in":600}"#), started()).unwrap();
+        let both = first.extended(second);
+        let tokens = both.sets.values().next().unwrap();
+        assert_eq!((tokens.access_token.expose_secret(), tokens.scopes.as_deref()), ("long", Some(["a".to_owned()].as_slice())));
+        assert_eq!(tokens.expires_at, Some("2026-11-21T12:10:00Z".parse().unwrap()));
+        assert_eq!((both.subject.as_deref(), both.metadata["id"].as_str()), (Some("7"), Some("7")));
     }
 
     #[test]

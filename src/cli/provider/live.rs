@@ -18,7 +18,7 @@ use crate::cli::failure::Failure;
 use crate::cli::out;
 use crate::domain::call::{HttpAnswer, HttpCall};
 use crate::domain::connection::Tokens;
-use crate::domain::provider::{NeededBy, Provider, RefreshClass};
+use crate::domain::provider::{NeededBy, Provider};
 use crate::domain::secret::{ExposeSecret as _, SecretString};
 use crate::domain::tokens::{ProviderFailure, TokenAnswer};
 use crate::oauth::authorize_url::{self, AuthorizeInput};
@@ -26,7 +26,7 @@ use crate::oauth::callback::{self, ValidCallback};
 use crate::oauth::client::{Client, Moment, NOTHING};
 use crate::oauth::pkce::Pkce;
 use crate::oauth::token_request::{self, Authorization};
-use crate::oauth::token_response::{judge_exchange, judge_refresh, judge_revoke};
+use crate::oauth::token_response::{judge_exchange, judge_extend, judge_refresh, judge_revoke};
 use crate::ports::clock::Clock as _;
 use crate::ports::entropy::random;
 use crate::ports::outbound::Outbound as _;
@@ -146,7 +146,12 @@ impl Walk<'_> {
         let answer = self.call("exchange", call.map_err(|cause| Failure::Failed(cause.to_string()))?).await?;
         let answer = judge_exchange(self.provider, &answer, started).map_err(refused("exchange"))?;
         said("exchange", &answer)?;
-        Ok(answer)
+        let call = token_request::extend(self.provider, &self.client(), &answer);
+        let Some(call) = call.map_err(|cause| Failure::Failed(cause.to_string()))? else { return Ok(answer) };
+        let started = self.clock.now();
+        let longer = judge_extend(self.provider, &self.call("extend", call).await?, started).map_err(refused("extend"))?;
+        said("extend", &longer)?;
+        Ok(answer.extended(longer))
     }
 
     async fn look_up(&self, answer: &mut TokenAnswer) -> Result<(), Failure> {
@@ -176,7 +181,7 @@ impl Walk<'_> {
         let client = self.client().knowing(&answer.metadata);
         for (name, issued) in answer.sets {
             let mut tokens = Tokens::issued(issued, None, self.clock.now(), "live");
-            if tokens.refresh.is_none() || self.provider.refresh().class() == RefreshClass::None {
+            if !self.provider.refreshes(&tokens) {
                 out::line(&format!("refresh       {name}: there is no refresh token"))?;
             } else {
                 let call = token_request::refresh(self.provider, &client, &name, &tokens);

@@ -35,6 +35,14 @@ impl RefreshClass {
     }
 }
 
+/// What is exchanged for the next access token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefreshWith {
+    RefreshToken,
+    /// There is no refresh token: the access token itself is extended, before it ends.
+    AccessToken,
+}
+
 /// How often a provider may be asked: so many in so long, and at most so many at once after a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
@@ -56,6 +64,8 @@ impl Rate {
 #[derive(Debug, Clone)]
 pub struct RefreshSpec {
     pub(crate) class: RefreshClass,
+    pub(crate) with: RefreshWith,
+    pub(crate) min_age: Option<Duration>,
     pub(crate) kills_access: bool,
     pub(crate) max_age: Option<Duration>,
     pub(crate) idle_max: Option<Duration>,
@@ -69,6 +79,15 @@ pub struct RefreshSpec {
 impl RefreshSpec {
     pub fn class(&self) -> RefreshClass {
         self.class
+    }
+
+    pub fn with(&self) -> RefreshWith {
+        self.with
+    }
+
+    /// A token that is younger is not refreshed: the provider refuses.
+    pub fn min_age(&self) -> Option<Duration> {
+        self.min_age
     }
 
     /// A refresh ends the access token that clients may still hold.

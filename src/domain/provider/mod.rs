@@ -5,6 +5,7 @@ pub mod discovery;
 mod expression;
 mod hosts;
 pub mod lifetimes;
+mod names;
 pub mod param;
 pub mod redirects;
 pub mod request;
@@ -15,12 +16,13 @@ pub mod template;
 use std::collections::BTreeMap;
 
 pub use hosts::HostRule;
-pub use lifetimes::{Rate, RefreshClass, RefreshSpec};
+pub use lifetimes::{Rate, RefreshClass, RefreshSpec, RefreshWith};
 pub use param::{Choice, NeededBy, ParamKind, ParamSpec};
 pub use redirects::{Loopback, RedirectRules};
 pub use request::{AfterConnectSpec, AuthorizeSpec, CallbackSpec, PkceUse, RequestSpec, RevokeSpec, ScopeSpec, UseSpec};
 pub use response::{ErrorRules, ResponseSpec, SetSpec};
 
+use super::connection::Tokens;
 use super::ids::ProviderId;
 use super::refusal::Refusal;
 
@@ -46,6 +48,8 @@ pub struct ProviderSpec {
     pub token: RequestSpec,
     /// Whether an integration must, may or cannot have a client secret.
     pub client_secret: request::ClientSecret,
+    /// Made once with a new access token, for one that lives longer.
+    pub extend: Option<RequestSpec>,
     pub response: ResponseSpec,
     pub refresh: RefreshSpec,
     pub revoke: Option<RevokeSpec>,
@@ -149,6 +153,16 @@ impl Provider {
 
     pub fn refresh(&self) -> &RefreshSpec {
         &self.spec.refresh
+    }
+
+    /// Whether there is anything in these tokens that a refresh could be made with. An access token that is to
+    /// extend itself must still be alive for that, which is for whoever knows the time to say.
+    pub fn refreshes(&self, tokens: &Tokens) -> bool {
+        let held = match self.spec.refresh.with() {
+            RefreshWith::RefreshToken => tokens.refresh.is_some(),
+            RefreshWith::AccessToken => true,
+        };
+        held && self.spec.refresh.class() != RefreshClass::None
     }
 
     pub fn scopes(&self) -> &ScopeSpec {

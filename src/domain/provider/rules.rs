@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use url::Url;
 
 use super::hosts::HostRule;
+use super::names::{AUTHORIZE, EXCHANGE, EXTEND, FORBIDDEN_HEADERS, LOOKUP, MOMENT, REFRESH, REVOKE, SECRET};
 use super::param::{Choice, NeededBy, ParamKind, ParamSpec};
 use super::request::{BodyKind, ClientAuth, ClientSecret, ParamValue, PkceUse, RequestSpec};
 use super::response::{Pointer, Source};
 use super::template::{Template, UrlTemplate};
-use super::{Owner, ProviderSpec, RefreshClass};
+use super::{Owner, ProviderSpec, RefreshClass, RefreshWith};
 use crate::domain::call::Method;
 
 /// Longest text for people, in bytes.
@@ -29,30 +30,6 @@ impl Fault {
     }
 }
 
-/// Names that the engine gives a value, per kind of request. The ones in `SECRET` never stand in a URL.
-const AUTHORIZE: &[&str] = &["client_id", "redirect_uri", "scope", "state"];
-const EXCHANGE: &[&str] = &["client_id", "client_secret", "code", "redirect_uri", "code_verifier", "scope", "state"];
-const REFRESH: &[&str] = &["client_id", "client_secret", "refresh_token", "access_token", "scope", "redirect_uri"];
-const REVOKE: &[&str] = &["client_id", "client_secret", "token", "refresh_token", "access_token", "redirect_uri"];
-const LOOKUP: &[&str] = &["client_id", "access_token", "token_type"];
-/// Of the moment at which a call is made.
-const MOMENT: &[&str] = &["now", "now_ms", "uuid", "random"];
-const SECRET: &[&str] = &["client_secret", "code", "code_verifier", "refresh_token", "access_token", "token"];
-
-/// Headers that a file may not set: they belong to the connection, not to the call.
-const FORBIDDEN_HEADERS: &[&str] = &[
-    "host",
-    "content-length",
-    "transfer-encoding",
-    "connection",
-    "content-type",
-    "accept-encoding",
-    "cookie",
-    "expect",
-    "te",
-    "upgrade",
-];
-
 pub fn faults(spec: &ProviderSpec) -> Vec<Fault> {
     let mut check = Check { spec, faults: Vec::new() };
     check.papers();
@@ -62,7 +39,19 @@ pub fn faults(spec: &ProviderSpec) -> Vec<Fault> {
     check.request("token", &spec.token, EXCHANGE, &Kept { callback: &callback, metadata: &BTreeSet::new() });
     let kept = Kept { callback: &callback, metadata: &spec.kept().collect() };
     if spec.refresh.class() != RefreshClass::None {
-        check.request("refresh", &spec.refresh.request, REFRESH, &kept);
+        let with_itself = spec.refresh.with() == RefreshWith::AccessToken;
+        let names: Vec<&str> = REFRESH.iter().copied().filter(|name| !(with_itself && *name == "refresh_token")).collect();
+        check.request("refresh", &spec.refresh.request, &names, &kept);
+    }
+    if let Some(extend) = &spec.extend {
+        let answered = spec.response.keep.keys().map(String::as_str).chain(callback.iter().copied()).collect();
+        check.request("extend", extend, EXTEND, &Kept { callback: &callback, metadata: &answered });
+    }
+    if spec.refresh.with() == RefreshWith::AccessToken && spec.refresh.class() == RefreshClass::None {
+        check.fault("refresh.with", "says with what a refresh is made, where the class says that there is none");
+    }
+    if spec.response.sets.len() > 1 && (spec.extend.is_some() || spec.refresh.with() == RefreshWith::AccessToken) {
+        check.fault("response.sets", "must be one where tokens extend themselves");
     }
     if let Some(revoke) = &spec.revoke {
         check.request("revoke", &revoke.request, REVOKE, &kept);

@@ -13,15 +13,17 @@ use crate::domain::provider::rules::Fault;
 use crate::domain::provider::template::{Template, TemplateError};
 use crate::domain::provider::{
     AfterConnectSpec, AuthorizeSpec, CallbackSpec, Choice, HostRule, Known, Loopback, NeededBy, Owner, ParamKind, ParamSpec,
-    PkceUse, ProviderSpec, Rate, RedirectRules, RefreshClass, RefreshSpec, RequestSpec, ResponseSpec, RevokeSpec, ScopeSpec,
-    UseSpec,
+    PkceUse, ProviderSpec, Rate, RedirectRules, RefreshClass, RefreshSpec, RefreshWith, RequestSpec, ResponseSpec, RevokeSpec,
+    ScopeSpec, UseSpec,
 };
 
 use super::shape::{
     FileShape, HostShape, HostWord, KindShape, KnownShape, LoopbackShape, NeededByShape, OptionShape, OptionsShape, ParamShape,
     PkceShape,
 };
-use super::shape_request::{ClassShape, ClientAuthShape, ClientSecretShape, LookupShape, RevokeShape, RevokedShape};
+use super::shape_request::{
+    ClassShape, ClientAuthShape, ClientSecretShape, LookupShape, RequestShape, RevokeShape, RevokedShape, WithShape,
+};
 
 pub(super) fn provider(id: ProviderId, owner: Owner, file: &FileShape) -> Result<ProviderSpec, Vec<Fault>> {
     let mut convert = Convert::default();
@@ -73,6 +75,10 @@ impl Convert {
         let response = self.response("response", &file.response, None);
         let refresh = token.as_ref().zip(response.as_ref()).and_then(|(token, response)| self.refresh(file, token, response));
         let revoke = token.as_ref().zip(file.revoke.as_ref()).and_then(|(token, revoke)| self.revoke(revoke, token));
+        let extend = match (&file.extend, &token) {
+            (Some(extend), Some(token)) => Some(self.beside("extend", extend.request(), token)?),
+            _ => None,
+        };
         let after_connect = file.after_connect.iter().enumerate().filter_map(|(at, step)| self.lookup(at, step)).collect();
         let errors = self.errors(file);
         let client_secret = match (&file.token.client_secret, file.token.client_auth) {
@@ -99,6 +105,7 @@ impl Convert {
             client_secret,
             response: response?,
             refresh: refresh?,
+            extend,
             revoke,
             after_connect,
             errors,
@@ -188,6 +195,11 @@ impl Convert {
         let grace = self.duration("refresh.grace", shape.grace.as_deref());
         let spec = RefreshSpec {
             class: self.class(class?, grace)?,
+            with: match shape.with {
+                Some(WithShape::AccessToken) => RefreshWith::AccessToken,
+                Some(WithShape::RefreshToken) | None => RefreshWith::RefreshToken,
+            },
+            min_age: self.duration("refresh.min_age", shape.min_age.as_deref()),
             kills_access: shape.kills_access,
             max_age: self.duration("refresh.max_age", shape.max_age.as_deref()),
             idle_max: self.duration("refresh.idle_max", shape.idle_max.as_deref()),
@@ -216,15 +228,8 @@ impl Convert {
     }
 
     fn revoke(&mut self, shape: &RevokeShape, token: &RequestSpec) -> Option<RevokeSpec> {
-        let mut request = shape.request();
-        // A revocation inherits the client's proof and nothing else of the exchange.
-        request.headers.get_or_insert_default();
-        request.params.get_or_insert_default();
-        request.rename.get_or_insert_default();
-        request.drop.get_or_insert_default();
-        self.url("revoke.url", request.url.as_deref())?;
         Some(RevokeSpec {
-            request: self.request("revoke", &request, Some(token))?,
+            request: self.beside("revoke", shape.request(), token)?,
             token: match shape.token.unwrap_or(RevokedShape::RefreshToken) {
                 RevokedShape::RefreshToken => RevokedToken::Refresh,
                 RevokedShape::AccessToken => RevokedToken::Access,
@@ -232,6 +237,16 @@ impl Convert {
             param: shape.param.clone().unwrap_or_else(|| "token".to_owned()),
             hint: shape.hint,
         })
+    }
+
+    /// A request that inherits the client's proof and nothing else of the exchange.
+    fn beside(&mut self, at: &str, mut request: RequestShape, token: &RequestSpec) -> Option<RequestSpec> {
+        request.headers.get_or_insert_default();
+        request.params.get_or_insert_default();
+        request.rename.get_or_insert_default();
+        request.drop.get_or_insert_default();
+        self.needed(&format!("{at}.url"), request.url.as_deref())?;
+        self.request(at, &request, Some(token))
     }
 
     fn lookup(&mut self, at: usize, shape: &LookupShape) -> Option<AfterConnectSpec> {

@@ -239,6 +239,12 @@ mod tests {
             "`{callback.s}` stands in the host",
         ),
         ("callback.signature = \"hmac\"\ntoken.client_secret = \"optional\"", "callback.signature: is keyed"),
+        ("refresh = { with = \"access_token\", class = \"none\" }", "refresh.with: says with what"),
+        ("refresh = { with = \"access_token\", params = { a = \"{refresh_token}\" } }", "`{refresh_token}` is not declared"),
+        ("refresh.with = \"access_token\"\nresponse.sets = { a = \"/a\", b = \"/b\" }", "response.sets: must be one"),
+        ("extend = { params = { a = \"{access_token}\" } }", "extend.url: is missing"),
+        ("extend = { url = \"https://acme.example/{access_token}\" }", "extend.url: `{access_token}` is not declared"),
+        ("extend = { url = \"https://acme.example/e\" }\ntest = []", "an `extend` test with its `request` is missing"),
         ("callback.denied = { code = \"\" }", "callback.denied.code: is the code's own param"),
         (
             "params.metadata = { title = \"P\", kind = \"text\", needed_by = \"link\", example = \"x\" }",

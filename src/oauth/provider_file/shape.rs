@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::value::Datetime;
 
-use super::shape_request::{LookupShape, RefreshShape, RevokeShape, TokenShape};
+use super::shape_request::{LookupShape, RefreshShape, RequestShape, RevokeShape, TokenShape};
 use super::vector::VectorShape;
 
 /// A pointer, or several to try in order.
@@ -51,6 +51,7 @@ pub(super) struct FileShape {
     pub response: ResponseShape,
     #[serde(default)]
     pub refresh: RefreshShape,
+    pub extend: Option<RequestShape>,
     pub revoke: Option<RevokeShape>,
     #[serde(default)]
     pub after_connect: Vec<LookupShape>,

@@ -57,6 +57,8 @@ request_shape!(TokenShape {
 
 request_shape!(RefreshShape {
     class: Option<ClassShape>,
+    with: Option<WithShape>,
+    min_age: Option<String>,
     grace: Option<String>,
     #[serde(default)]
     kills_access: bool,
@@ -135,6 +137,13 @@ pub(super) enum ClassShape {
     RotatePlain,
     RotateStrict,
     Unknown,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum WithShape {
+    RefreshToken,
+    AccessToken,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]

@@ -37,6 +37,10 @@ step = "refresh"
 request = { url = "https://acme.example/token" }
 answer = "{}"
 [[test]]
+step = "extend"
+request = { url = "https://acme.example/extend" }
+answer = "{}"
+[[test]]
 step = "revoke"
 request = { url = "https://acme.example/revoke" }
 "#;

@@ -46,6 +46,8 @@ pub enum Step {
     Callback,
     Exchange,
     Refresh,
+    /// The exchange of a new access token for one that lives longer.
+    Extend,
     Revoke,
     AfterConnect,
     /// A failed answer, whatever was asked.
@@ -59,6 +61,7 @@ impl Step {
             Step::Callback => "callback",
             Step::Exchange => "exchange",
             Step::Refresh => "refresh",
+            Step::Extend => "extend",
             Step::Revoke => "revoke",
             Step::AfterConnect => "after_connect",
             Step::Error => "error",

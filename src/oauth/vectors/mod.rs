@@ -22,7 +22,7 @@ use super::callback;
 use super::client::{Client, Moment};
 use super::provider_file::{Expectation, ProviderFile, Step, VectorShape};
 use super::token_request::{self, Authorization};
-use super::token_response::{judge_exchange, judge_refresh, judge_revoke};
+use super::token_response::{judge_exchange, judge_extend, judge_refresh, judge_revoke};
 use compare::{callback_failure, class_word, differ, same_answer, same_call, same_metadata, same_url};
 
 const CLIENT_ID: &str = "CLIENT";
@@ -82,6 +82,7 @@ fn run_one(provider: &Provider, vector: &VectorShape) -> Outcome {
         Step::Callback => bench.callback(),
         Step::Exchange => bench.exchange(),
         Step::Refresh => bench.refresh(),
+        Step::Extend => bench.extend(),
         Step::Revoke => bench.revoke(),
         Step::AfterConnect => bench.after_connect(),
         Step::Error => bench.error(),
@@ -236,8 +237,17 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// The first look-up, or the one that the vector's name names.
-    fn after_connect(&self) -> Outcome {
+    fn extend(&self) -> Outcome {
+        let call = token_request::extend(self.provider, &self.client(), &self.issued()).map_err(|error| error.to_string())?;
+        same_call(self.vector.request.as_ref(), &call.ok_or("the file has no `[extend]`")?)?;
+        match self.answer() {
+            Some(answer) => self.judged(judge_extend(self.provider, &answer, started())),
+            None => Ok(()),
+        }
+    }
+
+    /// What an exchange brought, for the steps that come after it.
+    fn issued(&self) -> TokenAnswer {
         let issued = IssuedTokens {
             access_token: "ACCESS".into(),
             refresh_token: None,
@@ -247,11 +257,16 @@ impl<'a> Bench<'a> {
             scopes: None,
         };
         let sets = self.provider.spec().response.sets.iter().map(|set| (set.name.clone(), issued.clone())).collect();
-        let answer = TokenAnswer { sets, metadata: self.metadata.clone(), subject: None };
+        TokenAnswer { sets, metadata: self.metadata.clone(), subject: None }
+    }
+
+    /// The first look-up, or the one that the vector's name names.
+    fn after_connect(&self) -> Outcome {
         let steps = &self.provider.spec().after_connect;
         let named = steps.iter().find(|step| self.vector.name.as_deref() == Some(&step.name));
         let step = named.or(steps.first()).ok_or("the file has no `[[after_connect]]`")?;
-        let lookup = token_request::look_up(self.provider, step, &self.client(), &answer).map_err(|error| error.to_string())?;
+        let lookup =
+            token_request::look_up(self.provider, step, &self.client(), &self.issued()).map_err(|error| error.to_string())?;
         let lookup = lookup.ok_or("is left out: what it needs did not come; give `metadata`")?;
         same_call(self.vector.request.as_ref(), &lookup.call)?;
         match self.answer() {

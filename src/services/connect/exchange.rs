@@ -54,7 +54,8 @@ impl Connect {
         let verifier = pending.pkce_verifier.as_ref();
         let scopes = if pending.subject.scopes.is_empty() { &integration.scopes } else { &pending.subject.scopes };
         let flow = Authorization { code, kept, redirect_uri: client.redirect_uri, verifier, state, scopes };
-        let (mut answer, started) = self.exchange(active, &client, &flow).await?;
+        let (answer, started) = self.exchange(active, &client, &flow).await?;
+        let (mut answer, started) = self.extend(active, &client, answer, started).await?;
         for (name, value) in kept {
             answer.metadata.entry(name.clone()).or_insert_with(|| Value::String(value.clone()));
         }
@@ -73,6 +74,34 @@ impl Connect {
         let answer = self.outbound.call(call, self.policy.call_deadline).await.map_err(no_answer)?;
         let judged = token_response::judge_exchange(&active.provider, &answer, started);
         Ok((judged.map_err(|failure| refused_exchange(&failure))?, started))
+    }
+
+    /// For a token that lives longer, where the file asks for it. To ask again harms nothing: the first token lives on.
+    async fn extend(
+        &self,
+        active: &Active,
+        client: &Client<'_>,
+        answer: TokenAnswer,
+        started: Timestamp,
+    ) -> Result<(TokenAnswer, Timestamp), Refusal> {
+        let Some(call) = token_request::extend(&active.provider, client, &answer).map_err(not_buildable)? else {
+            return Ok((answer, started));
+        };
+        let mut last = None;
+        for attempt in 0..LOOKUP_TRIES {
+            if attempt > 0 {
+                self.core.clock.sleep(LOOKUP_PAUSE * attempt).await;
+            }
+            let started = self.core.clock.now();
+            last = Some(match self.outbound.call(call.clone(), self.policy.call_deadline).await {
+                Err(error) => no_answer(error),
+                Ok(came) => match token_response::judge_extend(&active.provider, &came, started) {
+                    Ok(longer) => return Ok((answer.extended(longer), started)),
+                    Err(failure) => refused_exchange(&failure),
+                },
+            });
+        }
+        Err(last.unwrap_or_else(|| Refusal::new(ErrorCode::ProviderUnavailable, "The provider did not answer; start again.")))
     }
 
     /// What is found adds to the answer; where two look-ups name a subject, the first is kept.

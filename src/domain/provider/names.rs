@@ -1,0 +1,26 @@
+//! Names that the engine gives a value, per kind of request, and the headers that are not for a file to set.
+
+pub(super) const AUTHORIZE: &[&str] = &["client_id", "redirect_uri", "scope", "state"];
+pub(super) const EXCHANGE: &[&str] = &["client_id", "client_secret", "code", "redirect_uri", "code_verifier", "scope", "state"];
+pub(super) const REFRESH: &[&str] = &["client_id", "client_secret", "refresh_token", "access_token", "scope", "redirect_uri"];
+pub(super) const EXTEND: &[&str] = &["client_id", "client_secret", "access_token", "redirect_uri"];
+pub(super) const REVOKE: &[&str] = &["client_id", "client_secret", "token", "refresh_token", "access_token", "redirect_uri"];
+pub(super) const LOOKUP: &[&str] = &["client_id", "access_token", "token_type"];
+/// Of the moment at which a call is made.
+pub(super) const MOMENT: &[&str] = &["now", "now_ms", "uuid", "random"];
+/// Never part of a URL.
+pub(super) const SECRET: &[&str] = &["client_secret", "code", "code_verifier", "refresh_token", "access_token", "token"];
+
+/// Headers that a file may not set: they belong to the connection, not to the call.
+pub(super) const FORBIDDEN_HEADERS: &[&str] = &[
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "content-type",
+    "accept-encoding",
+    "cookie",
+    "expect",
+    "te",
+    "upgrade",
+];
