@@ -186,7 +186,8 @@ pub enum Rotation {
     Advanced,
     /// Another receipt of the same line is ahead; this one is kept beside it.
     KeptAside,
-    /// These very tokens are stored already: an earlier commit arrived, and its answer was lost.
+    /// These very tokens are stored already, or what came of their generation since: an earlier commit arrived, and
+    /// its answer was lost.
     Known,
     /// The connection is of another consent now: the tokens were not stored.
     OtherGrant,
@@ -285,7 +286,10 @@ impl TokenSet {
             self.alternates.clear();
             return Rotation::Advanced;
         }
-        if std::iter::once(&self.current).chain(&self.alternates).any(|known| known.are(&received)) {
+        // The line has gone on from this generation, so that these tokens are its parents or their dead siblings. Kept
+        // at hand they could be sent again one day, and end the family.
+        let superseded = from < self.current.from_generation;
+        if superseded || std::iter::once(&self.current).chain(&self.alternates).any(|known| known.are(&received)) {
             return Rotation::Known;
         }
         // Another answer to the same question came first: the newest receipt leads, the other stays at hand.
@@ -505,17 +509,31 @@ mod tests {
         }
     }
 
-    /// A receipt of an older line never leads, however late it was obtained.
+    /// Where the line has gone on, a late receipt of an older generation is its parent, or a dead sibling of that: kept
+    /// aside it would be sent when the current token is refused, and reuse ends families.
     #[test]
-    fn a_receipt_of_an_older_line_stays_aside() {
+    fn a_receipt_of_a_generation_that_went_on_is_not_kept() {
         let mut set = TokenSet::first(tokens("1", 0, None));
         set.receive(1, tokens("2", 10, None), at(10));
         set.receive(2, tokens("3", 20, None), at(20));
-        for late in ["a", "b", "c"] {
-            assert_eq!(set.receive(1, tokens(late, 99, None), at(99)), Rotation::KeptAside);
+        for late in [tokens("2", 10, None), tokens("late", 99, None)] {
+            assert_eq!(set.receive(1, late, at(99)), Rotation::Known);
         }
-        assert_eq!((access(&set.current), set.generation, set.alternates.len()), ("at-3", 3, ALTERNATES_MAX));
-        assert_eq!(set.receive(3, tokens("4", 100, None), at(100)), Rotation::Advanced);
+        assert_eq!((access(&set.current), set.generation, set.alternates.len()), ("at-3", 3, 0));
+    }
+
+    /// As many siblings as are kept, the newest first; all go when a child is stored.
+    #[test]
+    fn siblings_are_kept_until_a_child_is_stored() {
+        let mut set = TokenSet::first(tokens("1", 0, None));
+        set.receive(1, tokens("2", 90, None), at(90));
+        for (late, obtained) in [("a", 10), ("b", 20), ("c", 30)] {
+            assert_eq!(set.receive(1, tokens(late, obtained, None), at(99)), Rotation::KeptAside);
+        }
+        assert_eq!((access(&set.current), set.generation), ("at-2", 2));
+        assert_eq!(set.alternates.iter().map(access).collect::<Vec<_>>(), ["at-c", "at-b"]);
+        assert_eq!(set.alternates.len(), ALTERNATES_MAX);
+        assert_eq!(set.receive(2, tokens("4", 100, None), at(100)), Rotation::Advanced);
         assert!(set.alternates.is_empty(), "its child is stored");
     }
 
