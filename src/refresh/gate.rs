@@ -96,3 +96,41 @@ impl From<Closed> for Outcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+
+    const AT: At = At { now: Timestamp::UNIX_EPOCH, mono: Duration::from_secs(100), epoch: 2 };
+
+    fn open() -> GateView {
+        GateView {
+            draining: false,
+            restored: false,
+            barrier_until: Duration::from_secs(100),
+            replayed: Some(2),
+            journal: Journal::Reserved,
+            hold: None,
+        }
+    }
+
+    #[test]
+    fn each_reason_alone_closes_it() {
+        assert_eq!(admit(&open(), &AT), Ok(()));
+        let hold = Setback { why: Why::IntegrationBroken, code: "invalid_client".into(), retry_after: Duration::from_secs(9) };
+        for (view, closed) in [
+            (GateView { draining: true, ..open() }, Closed::Draining),
+            (GateView { restored: true, ..open() }, Closed::Restored),
+            (GateView { replayed: None, ..open() }, Closed::Reconciling(RECONCILE_RETRY)),
+            (GateView { replayed: Some(1), ..open() }, Closed::Reconciling(RECONCILE_RETRY)),
+            (GateView { barrier_until: Duration::from_secs(103), ..open() }, Closed::Reconciling(Duration::from_secs(3))),
+            (GateView { journal: Journal::Full, ..open() }, Closed::JournalFull),
+            (GateView { journal: Journal::Broken, ..open() }, Closed::JournalBroken),
+            (GateView { journal: Journal::Pending, ..open() }, Closed::JournalPending),
+            (GateView { hold: Some(hold.clone()), ..open() }, Closed::Held(hold.clone())),
+        ] {
+            assert_eq!(admit(&view, &AT), Err(closed), "{view:?}");
+        }
+    }
+}

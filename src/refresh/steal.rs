@@ -156,3 +156,155 @@ impl Beats {
         Some(Peer { node: node.to_owned(), silent_for, forgotten: pulse.forgotten, settled })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::connection::Connection;
+    use crate::domain::ids::{GrantId, TokenSetName};
+    use crate::refresh::Policy;
+    use std::sync::Arc;
+
+    const GRACE: RefreshClass = RefreshClass::RotateGrace(Duration::from_secs(300));
+
+    fn at(second: u64) -> At {
+        let now = Timestamp::from_second(i64::try_from(second).unwrap()).unwrap();
+        At { now, mono: Duration::from_secs(second), epoch: 0 }
+    }
+
+    /// A token that ends at 1,000.
+    fn tokens() -> Tokens {
+        Tokens {
+            access: "a".into(),
+            refresh: Some("r".into()),
+            token_type: "Bearer".into(),
+            obtained_at: Timestamp::UNIX_EPOCH,
+            expires_at: Some(at(1_000).now),
+            refresh_expires_at: None,
+            scopes: vec![],
+            from_generation: 0,
+            received_by: "n".into(),
+        }
+    }
+
+    fn intent(node: &str, grant: u8, generation: u64) -> Intent {
+        Intent {
+            attempt: "a-1".into(),
+            node: node.into(),
+            fence: 1,
+            grant_id: GrantId::from_random([grant; 16]),
+            from_generation: generation,
+            prepared_at: at(100).now,
+            class: String::new(),
+        }
+    }
+
+    /// The claim of node `me`, whose process began at 100, at generation 2 of the first grant.
+    fn claimed(class: RefreshClass, intent: &Intent, unchanged: u64, peer: Option<(u64, bool)>, now: u64) -> Claim {
+        let plan = Plan {
+            node: "me".into(),
+            process_started: Duration::from_secs(100),
+            grant: GrantId::from_random([1; 16]),
+            set: TokenSetName::default_set(),
+            generation: 2,
+            class,
+            seed: 0,
+            policy: Policy::default(),
+        };
+        let json = serde_json::json!({
+            "id": format!("con_{}", "0".repeat(34)), "tenant": format!("tnt_{}", "0".repeat(32)), "end_user": "u",
+            "provider": "acme", "integration": "acme", "integration_id": format!("int_{}", "0".repeat(32)),
+            "account": "default", "grant_id": "01".repeat(16), "status": { "is": "active" }, "confirmed": true, "sets": {},
+            "subject": null, "metadata": {}, "params": {}, "connected_at": at(0).now, "updated_at": at(0).now,
+        });
+        let connection: Arc<Connection> = Arc::new(serde_json::from_value(json).unwrap());
+        let peer = peer.map(|(silent, forgotten)| Peer {
+            node: intent.node.clone(),
+            silent_for: Duration::from_secs(silent),
+            forgotten,
+            settled: false,
+        });
+        let peers = peer.into_iter().collect();
+        let found =
+            Found { epoch: 0, connection, version: 1, flight: None, unchanged_for: Duration::from_secs(unchanged), peers };
+        claim(intent, &found, &tokens(), &plan, &at(now))
+    }
+
+    const DOUBT: Claim = Claim::Free { doubt: true };
+
+    #[test]
+    fn a_foreign_intent_is_taken_by_its_class() {
+        let intent = intent("other", 1, 2);
+        let busy = |left| Claim::Busy(Duration::from_secs(left));
+        for (class, unchanged, peer, now, expected) in [
+            (RefreshClass::Nonrotating, 39, None, 200, busy(1)),
+            (RefreshClass::Nonrotating, 40, None, 200, DOUBT),
+            (GRACE, 0, None, 200, busy(40)),
+            (GRACE, 40, None, 399, DOUBT),
+            (GRACE, 40, None, 400, Claim::Away),
+            (RefreshClass::RotateStrict, 40, Some((400, true)), 999, Claim::Away),
+            (RefreshClass::RotateStrict, 40, None, 1_000, Claim::Away),
+            (RefreshClass::RotateStrict, 40, Some((299, false)), 1_000, Claim::Away),
+            (RefreshClass::RotateStrict, 40, Some((300, false)), 1_000, DOUBT),
+            (RefreshClass::RotateStrict, 40, Some((0, true)), 1_000, DOUBT),
+            (RefreshClass::RotateStrict, 39, Some((400, true)), 1_000, busy(1)),
+            (RefreshClass::RotatePlain, 40, Some((299, false)), 1_000, Claim::Away),
+            (RefreshClass::Unknown, 40, Some((299, false)), 1_000, Claim::Away),
+            (RefreshClass::Unknown, 40, Some((300, false)), 1_000, DOUBT),
+        ] {
+            assert_eq!(claimed(class, &intent, unchanged, peer, now), expected, "{class:?} {unchanged} {peer:?} {now}");
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_process_left_waits_for_its_request() {
+        let own = intent("me", 1, 2);
+        assert_eq!(claimed(RefreshClass::RotateStrict, &own, 0, None, 109), Claim::Busy(Duration::from_secs(1)));
+        assert_eq!(claimed(RefreshClass::RotateStrict, &own, 0, None, 110), DOUBT);
+        assert_eq!(claimed(RefreshClass::Nonrotating, &own, 0, None, 100), DOUBT);
+    }
+
+    #[test]
+    fn another_consents_intent_stands_in_nobodys_way_and_an_older_generations_is_no_doubt() {
+        let clear = Claim::Free { doubt: false };
+        assert_eq!(claimed(RefreshClass::RotateStrict, &intent("other", 2, 2), 0, None, 200), clear);
+        assert_eq!(claimed(RefreshClass::Nonrotating, &intent("other", 1, 1), 40, None, 200), clear);
+        assert_eq!(
+            claimed(RefreshClass::Nonrotating, &intent("other", 1, 1), 0, None, 200),
+            Claim::Busy(Duration::from_secs(40))
+        );
+    }
+
+    #[test]
+    fn a_watch_begins_anew_with_every_intent() {
+        let (mut watch, second) = (Watch::default(), Duration::from_secs);
+        let (first, mut other) = (intent("other", 1, 2), intent("other", 1, 2));
+        other.attempt = "a-2".into();
+        assert_eq!(watch.observe("c", Some(&first), second(10)), second(0));
+        assert_eq!(watch.observe("d", Some(&first), second(15)), second(0));
+        assert_eq!(watch.observe("c", Some(&first), second(30)), second(20));
+        assert_eq!(watch.observe("c", Some(&other), second(31)), second(0), "same fence, after a failover");
+        assert_eq!(watch.observe("c", None, second(32)), second(0));
+        assert_eq!(watch.observe("c", Some(&other), second(40)), second(0));
+    }
+
+    #[test]
+    fn a_node_is_settled_when_it_has_beaten_for_a_lease_and_owes_nothing() {
+        let (lease, second) = (Policy::default().lease(), Duration::from_secs);
+        let mut beats = Beats::default();
+        assert_eq!(beats.peer("n", lease, second(0)), None);
+        for beat in 0..10 {
+            beats.observe("n", beat, false, false, second(beat * 5));
+            let settled = beats.peer("n", lease, second(beat * 5)).unwrap().settled;
+            assert_eq!(settled, beat >= 6, "{beat}");
+        }
+        beats.observe("n", 9, true, false, second(46));
+        assert!(!beats.peer("n", lease, second(46)).unwrap().settled, "it has something to say");
+        beats.observe("n", 9, false, false, second(70));
+        let silent = beats.peer("n", lease, second(70)).unwrap();
+        assert!(!silent.settled && silent.silent_for == second(25));
+        beats.observe("n", 10, false, false, second(71));
+        assert!(!beats.peer("n", lease, second(72)).unwrap().settled, "it paused");
+        assert_eq!(beats.peer("n", lease, second(72)).unwrap().silent_for, second(1));
+    }
+}
