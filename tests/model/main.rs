@@ -1,0 +1,168 @@
+//! The refresh protocol against every schedule of a small world, and against many of a larger one: two nodes that run
+//! the product's own state machine and records, a store with a replica that lags, a provider that rotates, and the
+//! faults of docs/refresh.md. Nothing here waits for time to pass.
+//!
+//! `CLAVIGER_MODEL_SEED=n` shows one seeded schedule, `CLAVIGER_MODEL_SCHEDULES=n` and `CLAVIGER_MODEL_FROM=n` say how
+//! many are drawn and from which seed on. Large runs are `#[ignore]`d: `./check --long`.
+
+mod actions;
+mod calm;
+mod cells;
+mod digest;
+mod explore;
+mod mutants;
+mod node;
+mod oracle;
+mod provider;
+mod random;
+mod records;
+mod store;
+mod table;
+mod world;
+
+use std::ops::Range;
+
+use cells::Cell;
+use mutants::Mutant;
+use provider::Kind;
+
+/// Schedules of a run of all tests.
+const SCHEDULES: u64 = 200_000;
+/// They are drawn in so many tests, which run at the same time.
+const SLICES: u64 = 4;
+/// Of a long run, unless told otherwise.
+const MANY: u64 = 1_000_000;
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number; it is {text:?}")))
+}
+
+/// Every schedule of these scopes, and exactly the losses of the table.
+fn search(kinds: &[Kind], cells: &[Cell]) {
+    for cell in cells {
+        for &kind in kinds {
+            let report = explore::explore(kind, cell.budget, explore::SKEW, None);
+            assert_eq!(report.fault(), None, "{kind:?}, {}", cell.name);
+            let found: Vec<_> = report.losses.keys().map(|(loss, _)| *loss).collect();
+            assert!(cell.expects(kind, &found), "{kind:?}, {}: {found:?} in {} states", cell.name, report.states);
+        }
+    }
+}
+
+fn small(kind: Kind) {
+    let cells: Vec<_> = cells::all().into_iter().filter(|cell| !cell.large).collect();
+    search(&[kind], &cells);
+}
+
+#[test]
+fn every_small_schedule_where_an_old_token_is_refused() {
+    small(Kind::Plain);
+}
+
+#[test]
+fn every_small_schedule_where_an_old_token_is_forgiven() {
+    small(Kind::Grace);
+}
+
+#[test]
+fn every_small_schedule_where_an_old_token_is_forgiven_for_half_a_minute() {
+    small(Kind::ShortGrace);
+}
+
+#[test]
+fn every_small_schedule_where_an_old_token_ends_the_family() {
+    small(Kind::Strict);
+}
+
+#[test]
+#[ignore = "some millions of states"]
+fn every_schedule_of_every_scope() {
+    std::thread::scope(|threads| {
+        for kinds in [[Kind::Nonrotating, Kind::Plain], [Kind::Grace, Kind::ShortGrace], [Kind::NewestOnly, Kind::Strict]] {
+            threads.spawn(move || search(&kinds, &cells::all()));
+        }
+    });
+}
+
+/// Draws schedules, each of which ends in the calm; the first that breaks something is shown with its seed.
+fn draw(seeds: Range<u64>) {
+    for seed in seeds {
+        if let Err(fault) = random::run(seed, None) {
+            panic!("CLAVIGER_MODEL_SEED={seed} shows it again: {fault}");
+        }
+    }
+}
+
+fn slice(n: u64) {
+    if let Some(seed) = number("CLAVIGER_MODEL_SEED") {
+        println!("{}", random::show(seed));
+        return draw(seed..seed + 1);
+    }
+    let (from, count) = (number("CLAVIGER_MODEL_FROM").unwrap_or(0), number("CLAVIGER_MODEL_SCHEDULES").unwrap_or(SCHEDULES));
+    let bound = |n: u64| from + count * n / SLICES;
+    draw(bound(n)..bound(n + 1));
+}
+
+#[test]
+fn seeded_schedules_first_quarter() {
+    slice(0);
+}
+
+#[test]
+fn seeded_schedules_second_quarter() {
+    slice(1);
+}
+
+#[test]
+fn seeded_schedules_third_quarter() {
+    slice(2);
+}
+
+#[test]
+fn seeded_schedules_last_quarter() {
+    slice(3);
+}
+
+/// `CLAVIGER_MODEL_FROM=3000000 CLAVIGER_MODEL_SCHEDULES=1000000` is the fourth slice of a hundred.
+#[test]
+#[ignore = "a million schedules, or as many as are asked for"]
+fn many_seeded_schedules() {
+    let (from, count) = (number("CLAVIGER_MODEL_FROM").unwrap_or(SCHEDULES), number("CLAVIGER_MODEL_SCHEDULES").unwrap_or(MANY));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    std::thread::scope(|scope| {
+        for n in 0..threads {
+            scope.spawn(move || draw(from + count * n / threads..from + count * (n + 1) / threads));
+        }
+    });
+    println!("seeds {from} to {} hold", from + count);
+}
+
+/// A seed is all that a schedule depends on.
+#[test]
+fn a_seed_shows_the_same_schedule_again() {
+    for seed in 0..50 {
+        assert_eq!(random::show(seed), random::show(seed));
+    }
+    assert_ne!(random::show(1), random::show(2));
+}
+
+/// The oracle sees what is wrong: each part of the protocol is there for something.
+#[test]
+fn each_mutant_is_caught() {
+    for mutant in Mutant::ALL {
+        let (kind, budget, skew) = cells::of_mutant(mutant);
+        let report = explore::explore(kind, budget, skew, Some(mutant));
+        assert!(report.fault().is_some(), "{mutant:?} is not told apart in {} states", report.states);
+        println!("{mutant:?}, {kind:?}: {}", report.fault().unwrap_or_default());
+    }
+}
+
+/// For docs/reliability.md: `target/model-table.md`.
+#[test]
+#[ignore = "searches each fault for each mutant"]
+fn the_table_of_what_each_part_is_there_for() {
+    let table = table::render();
+    println!("{table}");
+    std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/target/model-table.md"), table).unwrap();
+}

@@ -1,0 +1,293 @@
+//! What must hold in every state and at every step, judged from outside: by the provider's own books, and by what the
+//! store, its replica and the disks hold. Invariants by their numbers in docs/refresh.md.
+
+use std::sync::Arc;
+
+use claviger::domain::connection::{Connection, Status, TokenSet, Tokens};
+use claviger::domain::provider::RefreshClass;
+use claviger::domain::secret::ExposeSecret as _;
+use claviger::refresh::{Outcome, Write};
+
+use crate::node::{self, Pc};
+use crate::provider::{Answer, Kind};
+use crate::records::{self, FIXED};
+use crate::world::World;
+
+/// A broken invariant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Broken(pub &'static str);
+
+/// A grant that is lost, or taken to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Loss {
+    /// The provider saw a reuse and ended the family.
+    Revoked,
+    /// The only token that the provider still takes is held nowhere.
+    Orphan,
+    /// `needs_reauth`, and a token that the provider takes is held.
+    FalseDead,
+}
+
+/// What the oracle remembers about the present consent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Memory {
+    pub deleted: bool,
+    /// An answer with tokens was destroyed between the provider and the journal: the first open window.
+    pub destroyed: bool,
+    /// A token was sent while the node that had sent it before was silent for longer than W: the second.
+    pub stolen: bool,
+    pub journal_broken: bool,
+    pub false_refusals: u8,
+    /// The highest generation that any caller was given.
+    pub told: u64,
+    /// Of which generation how many requests were sent whose end their node does not know.
+    unknown: (u64, u8),
+    refused: bool,
+    pub sends: u32,
+}
+
+impl World {
+    fn stored(connection: &Connection) -> Option<&TokenSet> {
+        connection.sets.get(&FIXED.set)
+    }
+
+    pub fn set_generation(&self) -> u64 {
+        Self::stored(&self.primary.connection.value).map_or(0, |set| set.generation)
+    }
+
+    fn is_current(&self, connection: &Connection) -> bool {
+        !connection.is_gone() && connection.grant_id == self.grant()
+    }
+
+    fn rotates(&self) -> bool {
+        self.provider.kind != Kind::Nonrotating
+    }
+
+    /// A state in which the grant is lost, as far as anybody can know.
+    pub fn loss(&self) -> Option<Loss> {
+        let connection = &self.primary.connection.value;
+        let set = Self::stored(connection).filter(|_| self.is_current(connection))?;
+        let held = records::number(&set.current);
+        let family = self.provider.family(held);
+        if family.revoked {
+            return Some(Loss::Revoked);
+        }
+        let alive = held == family.current || self.is_held(set, family.current);
+        let alive = alive || (self.provider.accepts(family.parent, self.now) && self.is_held(set, family.parent));
+        let dead = matches!(connection.status, Status::NeedsReauth { .. });
+        match (alive, dead) {
+            (true, true) => Some(Loss::FalseDead),
+            (false, _) => Some(Loss::Orphan),
+            (true, false) => None,
+        }
+    }
+
+    fn is_held(&self, set: &TokenSet, token: u32) -> bool {
+        std::iter::once(&set.current).chain(&set.alternates).any(|tokens| records::number(tokens) == token)
+            || self.nodes.iter().any(|node| node.will_replay(token, self.epoch) || node.holds_answer(token))
+    }
+
+    /// Whether this loss lies in one of the windows that no client can close.
+    pub fn excused(&self, loss: Loss) -> bool {
+        let Memory { destroyed, stolen, .. } = self.memory;
+        let windows = match self.provider.kind {
+            Kind::Nonrotating => false,
+            // A use of the old token is refused, and costs nothing.
+            Kind::Plain => destroyed,
+            // A window forgives either, but not both at once.
+            Kind::Grace | Kind::NewestOnly => destroyed && stolen,
+            Kind::ShortGrace | Kind::Strict => destroyed || stolen,
+        };
+        match loss {
+            Loss::FalseDead => self.memory.false_refusals > 1,
+            Loss::Revoked | Loss::Orphan => windows,
+        }
+    }
+
+    pub fn check_state(&self) -> Result<(), Broken> {
+        let connection = &self.primary.connection.value;
+        if connection.grant_id != self.grant() {
+            return Err(Broken("I7: an earlier consent is back"));
+        }
+        if self.memory.deleted && !connection.is_gone() {
+            return Err(Broken("I7: a deleted connection is back"));
+        }
+        Ok(())
+    }
+
+    pub fn check_send(&mut self, at: usize, connection: &Connection, token: u32) -> Result<(), Broken> {
+        self.memory.sends += 1;
+        let family = |other: u32| other / 1000 == token / 1000;
+        let other = &self.nodes[1 - at];
+        let crossing = matches!(&other.pc, Pc::Sent { token, answer: None, .. } if other.alive && family(*token));
+        let orphaned = self.orphans.iter().any(|orphan| family(orphan.token));
+        if (crossing || orphaned) && self.rotates() {
+            return Err(Broken("I1: two requests in flight"));
+        }
+        if !self.is_current(connection) || self.memory.deleted {
+            // A consent or a delete came after the announcement: the request is of another family, or of none.
+            return Ok(());
+        }
+        let attempt = self.nodes[at].machine.as_ref().map(|machine| machine.attempt());
+        let intent = self.replica.flight.as_ref().and_then(|flight| flight.value.intent.as_ref());
+        if intent.map(|intent| &intent.attempt) != attempt.as_ref() {
+            return Err(Broken("I11: a request without a durable intent"));
+        }
+        self.check_doubts(at, connection)
+    }
+
+    /// I5 and the in-doubt rule: what may be lost by a retry is the access token that still lives.
+    fn check_doubts(&self, at: usize, connection: &Connection) -> Result<(), Broken> {
+        let Some(set) = Self::stored(connection) else { return Err(Broken("I7: a request for nothing")) };
+        let (generation, unknown) = self.memory.unknown;
+        let now = self.nodes[at].wall(self.now);
+        if generation != set.generation || !self.rotates() || self.memory.refused || !set.current.is_alive(now) {
+            return Ok(());
+        }
+        let careful = matches!(self.provider.kind.class(), RefreshClass::RotateStrict);
+        let early = set.current.left(now).is_some_and(|left| left > set.current.floor());
+        match unknown {
+            0 => Ok(()),
+            1 if careful && early => Err(Broken("I5: a strict token in doubt was sent again while its access token lived")),
+            1 => Ok(()),
+            _ => Err(Broken("I5: a second retry of a request in doubt")),
+        }
+    }
+
+    /// A request of this node has ended, and the node does not know how.
+    pub fn note_unknown(&mut self, at: usize) {
+        let Some(machine) = &self.nodes[at].machine else { return };
+        if machine.plan().grant != self.grant() {
+            return;
+        }
+        let generation = machine.plan().generation;
+        let (known, count) = self.memory.unknown;
+        self.memory.unknown = (generation, if known == generation { count.saturating_add(1) } else { 1 });
+    }
+
+    pub fn note_refused(&mut self, answer: Answer) {
+        self.memory.refused |= answer == Answer::Refused;
+    }
+
+    /// A provider's answer is gone for good.
+    pub fn note_destroyed(&mut self, answer: Answer) {
+        self.memory.destroyed |= matches!(answer, Answer::Tokens { refresh: Some(_), .. });
+    }
+
+    /// A node dies, or a mutant's flight: what it knew alone is gone.
+    pub fn note_destroyed_by_crash(&mut self, at: usize) {
+        let node = &self.nodes[at];
+        let in_socket = match &node.pc {
+            Pc::Sent { answer, .. } => *answer,
+            _ => None,
+        };
+        let in_memory = node.answer.map(|(answer, _)| answer).filter(|answer| match answer {
+            Answer::Tokens { refresh: Some(token), .. } => !node.has_journaled(*token) && self.is_before_journal(at),
+            _ => false,
+        });
+        if matches!(node.pc, Pc::Sent { .. }) || in_memory.is_some() {
+            self.note_unknown(at);
+        }
+        if let Some(answer) = in_socket.or(in_memory) {
+            self.note_destroyed(answer);
+        }
+    }
+
+    /// The answer is about to be journaled; or the journal did not take it, and the replica has not got it.
+    fn is_before_journal(&self, at: usize) -> bool {
+        let journaling =
+            matches!(&self.nodes[at].pc, Pc::Pending(effect) if matches!(**effect, claviger::refresh::Effect::Journal));
+        journaling || self.memory.journal_broken
+    }
+
+    /// A caller that hangs up destroys nothing: no excuse.
+    pub fn note_destroyed_by_hanging_up(&mut self, at: usize) {
+        if matches!(self.nodes[at].pc, Pc::Sent { .. }) {
+            self.note_unknown(at);
+        }
+    }
+
+    /// An intent is taken from the other node, which is away.
+    pub fn note_theft(&mut self, at: usize, write: &Write) {
+        let owed = write.flight.as_ref().is_some_and(|put| put.record.owed.contains(&FIXED.names[1 - at]));
+        let other = &self.nodes[1 - at];
+        self.memory.stolen |= owed && (self.nodes[at].other_away || other.watching_since > other.announced_at);
+    }
+
+    /// A commit is durable: if the store has the living token, nothing is left of what went wrong before.
+    pub fn acknowledged(&mut self, _at: usize) {
+        let connection = &self.primary.connection.value;
+        let Some(set) = Self::stored(connection).filter(|_| self.is_current(connection)) else { return };
+        let held = records::number(&set.current);
+        let family = self.provider.family(held);
+        let in_flight = self.nodes.iter().any(|node| matches!(node.pc, Pc::Sent { answer: None, .. }));
+        let quiet = !in_flight && self.orphans.is_empty() && set.generation > self.memory.unknown.0;
+        if held == family.current && !family.revoked && quiet {
+            (self.memory.destroyed, self.memory.stolen, self.memory.refused) = (false, false, false);
+        }
+    }
+
+    pub fn check_settled(&self, at: usize) -> Result<(), Broken> {
+        let node = &self.nodes[at];
+        let connection = &self.primary.connection.value;
+        let Some((Answer::Tokens { refresh: Some(token), .. }, _)) = node.answer else { return Ok(()) };
+        if !self.is_current(connection) || self.grants_of(at) != self.grants {
+            return Ok(());
+        }
+        let Some(set) = Self::stored(connection) else { return Ok(()) };
+        let from = node.machine.as_ref().map_or(0, |machine| machine.plan().generation);
+        let stored = std::iter::once(&set.current).chain(&set.alternates).any(|tokens| records::number(tokens) == token);
+        if stored || set.current.from_generation > from {
+            return Ok(());
+        }
+        Err(Broken("I2: a journal entry was given up that the store does not have"))
+    }
+
+    /// I4: the store shows no generation below what callers were given, but for what a journal is about to restore.
+    pub fn check_read(&self) -> Result<(), Broken> {
+        let generation = self.set_generation();
+        let behind = self.nodes.iter().any(|node| node.has_pending() || node.has_beyond(self.grants, generation));
+        if generation < self.memory.told && !behind && !self.memory.journal_broken && !self.memory.deleted {
+            return Err(Broken("I4: a generation fell"));
+        }
+        Ok(())
+    }
+
+    /// I3: what callers are given is durable.
+    pub fn check_told(&mut self, at: usize, outcome: &Outcome) -> Result<(), Broken> {
+        let _ = at;
+        let Some(connection) = node::brings(outcome).filter(|connection| self.is_current(connection)) else { return Ok(()) };
+        let Some(set) = Self::stored(connection) else { return Ok(()) };
+        if !self.is_durable(set) && !self.memory.journal_broken {
+            return Err(Broken("I3: tokens were given that are not durable"));
+        }
+        self.memory.told = self.memory.told.max(set.generation);
+        Ok(())
+    }
+
+    fn is_durable(&self, set: &TokenSet) -> bool {
+        let same = |tokens: &Tokens| tokens.access.expose_secret() == set.current.access.expose_secret();
+        let Some(replica) = Self::stored(&self.replica.connection.value) else { return true };
+        let stored = std::iter::once(&replica.current).chain(&replica.alternates).any(same);
+        let journaled = |access| self.nodes.iter().any(|node| node.has_issued(access));
+        stored || replica.generation > set.generation || set.current.access.expose_secret().parse().is_ok_and(journaled)
+    }
+
+    pub fn revoke_late(&mut self, at: usize) -> Result<(), Broken> {
+        let grant = self.grants_of(at);
+        if grant == self.grants && !self.primary.connection.value.is_gone() {
+            return Err(Broken("I7: tokens of a living connection were revoked"));
+        }
+        self.provider.revoke((u32::from(grant) - 1) * 1000 + 1);
+        Ok(())
+    }
+
+    /// A new consent, an import or a delete begins a new account.
+    pub fn forget_memory(&mut self) {
+        self.memory = Memory { sends: self.memory.sends, journal_broken: self.memory.journal_broken, ..Memory::default() };
+    }
+
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.primary.connection.value
+    }
+}
