@@ -14,11 +14,12 @@ use crate::world::World;
 async fn a_node_that_is_stopped_for_a_while_costs_no_grant() {
     let mut slice = Slice::resume("pauses");
     let pauses = size("PAUSES", 12, 300);
-    let longest = size("PAUSE_MS", 6_000, 30_000);
+    let longest = size("PAUSE_MS", 10_000, 30_000);
     let server = RedisServer::start();
     let mut world = World::on_sqlite();
     world.set("store.url", &server.url());
-    world.set("refresh.call_deadline", "1s");
+    // A lease is free after four deadlines; the longer pauses outlast it.
+    world.set("refresh.call_deadline", "2500ms");
     let nodes = ["a", "b", "c"].map(|name| world.node(name)).into_iter().collect();
     let three = Three::start(world, nodes).await;
     let mut dice = Dice(0x5707 + slice.sum("pauses"));
@@ -26,9 +27,11 @@ async fn a_node_that_is_stopped_for_a_while_costs_no_grant() {
     while slice.sum("pauses") < pauses && !slice.is_over() {
         tokio::time::sleep(Duration::from_millis(dice.below(500))).await;
         let node = &three.nodes[usize::try_from(dice.below(3)).unwrap()];
+        three.did(format!("stops {}", node.name()));
         node.signal("STOP");
         tokio::time::sleep(length(&mut dice, longest)).await;
         let at = three.now();
+        three.did("goes on");
         node.signal("CONT");
         slice.note("recovery_ms", three.recovered(at).await);
         slice.add("pauses", 1);

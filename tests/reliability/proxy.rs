@@ -16,8 +16,7 @@ async fn a_network_that_stalls_and_breaks_costs_no_grant() {
     let faults = size("NETWORK_FAULTS", 12, 300);
     let longest = size("NETWORK_MS", 5_000, 15_000);
     let server = RedisServer::start();
-    let mut world = World::on_sqlite();
-    world.set("refresh.call_deadline", "1s");
+    let world = World::on_sqlite();
     let (mut wires, mut nodes) = (Vec::new(), Vec::new());
     for name in ["a", "b", "c"] {
         let (wire, mut node) = (Wire::to(server.port()).await, world.node(name));
@@ -32,6 +31,7 @@ async fn a_network_that_stalls_and_breaks_costs_no_grant() {
         tokio::time::sleep(Duration::from_millis(dice.below(500))).await;
         let weather = [Weather::Still, Weather::Deaf, Weather::Cut][usize::try_from(slice.sum("faults") % 3).unwrap()];
         let hit: Vec<_> = wires.iter().filter(|_| dice.per_mille(600)).collect();
+        three.did(format!("{weather:?} for {} of 3", hit.len()));
         hit.iter().for_each(|wire| wire.turn(weather));
         tokio::time::sleep(Duration::from_millis(50 + dice.below(longest))).await;
         // What is stalled goes on later, or is lost with its connection.
@@ -40,6 +40,7 @@ async fn a_network_that_stalls_and_breaks_costs_no_grant() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let at = three.now();
+        three.did("fair");
         hit.iter().for_each(|wire| wire.turn(Weather::Fair));
         slice.note("recovery_ms", three.recovered(at).await);
         slice.add("faults", 1);

@@ -18,7 +18,6 @@ async fn a_primary_that_is_killed_costs_no_grant() {
     let mut group = Group::start();
     let mut world = World::on_sqlite();
     world.set("store.url", &group.url());
-    world.set("refresh.call_deadline", "2s");
     let nodes = ["a", "b", "c"].map(|name| world.node(name)).into_iter().collect();
     let three = Three::start(world, nodes).await;
     three.told.may_go_back.store(true, Ordering::Relaxed);
@@ -28,8 +27,11 @@ async fn a_primary_that_is_killed_costs_no_grant() {
         tokio::time::sleep(Duration::from_millis(dice.below(1_000))).await;
         let at = three.now();
         let killed = tokio::task::block_in_place(|| group.kill_primary());
+        three.did(format!("killed server {killed}"));
         slice.note("failover_ms", tokio::task::block_in_place(|| group.failed_over(killed)));
+        three.did("failed over");
         slice.note("recovery_ms", three.recovered(at).await);
+        three.did("recovered");
         let alone = slice.sum("kills") % 4 == 3;
         tokio::task::block_in_place(|| group.bring_back(killed, alone));
         slice.add("kills", 1);

@@ -30,7 +30,7 @@ const OURS: [&str; 5] = ["host", "content-length", "transfer-encoding", "connect
 
 /// The end of a deadline, kept for a process that was stopped until it was over: it finds the answer
 /// waiting, and has so long to read it. The answer may hold the only copy of a rotated token.
-const LAST_LOOK: Duration = Duration::from_millis(250);
+const LAST_LOOK: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
 #[error("TLS for outgoing calls cannot be set up: {0}")]
