@@ -92,7 +92,12 @@ impl Three {
             while !ends.load(Ordering::Relaxed) {
                 let node = usize::try_from(dice.below(tenants.len() as u64)).unwrap();
                 let asked = ledger.now();
-                let said = tenants[node].token(&connection, force).await;
+                let mut said = tenants[node].token(&connection, force).await;
+                if said.status == 0 {
+                    // A node that was stopped closes the connections that were idle for too long, and a client
+                    // that had just chosen one asks again.
+                    said = tenants[node].token(&connection, force).await;
+                }
                 told.judge(&ledger, &Question { node, connection: &connection, force, asked }, &said);
                 tokio::time::sleep(REST).await;
             }
