@@ -11,7 +11,7 @@ use crate::serve::{beside, serve, url};
 /// A node on a store that several share, which beats ten times a second.
 fn quick(folder: &Path, redis: &RedisServer) -> Command {
     let mut command = serve(folder);
-    command.env("CLAVIGER__STORE__URL", redis.url()).env("CLAVIGER__NODE__BEAT", "100ms");
+    command.env("CLAVIGER__STORE__URL", redis.url()).env("CLAVIGER__NODE__BEAT", "100ms").env("CLAVIGER__JOURNAL__BYTES", "4MiB");
     command
 }
 
@@ -52,17 +52,19 @@ fn a_copied_folder_does_not_start_beside_its_original() {
     until("the original still beats", || remembered(&node) > going);
 }
 
-/// A clone that was made in the same moment takes the name over; the original notices and sends nothing.
+/// A clone that starts while its original stands still, as in a snapshot of the machine, takes the name over;
+/// the original notices when it goes on, and sends nothing.
 #[test]
 fn of_two_with_one_name_one_stands_back() {
     let (folder, redis) = (tempfile::tempdir().unwrap(), RedisServer::start());
-    let mut slow = quick(folder.path(), &redis);
-    let server = Server::start(slow.env("CLAVIGER__NODE__BEAT", "3s"));
+    let server = Server::start(&mut quick(folder.path(), &redis));
     let base = url(&server);
+    server.signal("STOP");
     let copy = folder.path().join("copy");
     copy_folder(&folder.path().join("node"), &copy);
     let other = Server::start(quick(folder.path(), &redis).env("CLAVIGER__NODE__DATA", &copy));
     url(&other);
+    server.signal("CONT");
     server.wait_for_log("another process works under this node's name");
     let (status, said) = crate::running::http("GET", &format!("{base}/readyz"), &[], "");
     assert!(status == 503 && said.contains("node's name"), "{status} {said}");
