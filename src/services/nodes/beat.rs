@@ -97,7 +97,10 @@ impl Nodes {
         let found = self.core.store.read(&keys::node(&self.me.id)).await?;
         match sighting(found.as_ref().map(|stored| &stored.value), &self.me.session, own.acknowledged) {
             Sighting::Own => {}
-            Sighting::Other => return Ok(self.core.standing.enter(Mode::Twin, self.core.standing.held())),
+            Sighting::Other => {
+                self.core.standing.enter(Mode::Twin, self.core.standing.held());
+                return Ok(());
+            }
             Sighting::FellBack { .. } | Sighting::Missing => self.core.standing.found_restored(),
         }
         self.adopt(own, found).await
