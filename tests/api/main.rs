@@ -8,6 +8,8 @@ mod fake_provider;
 mod figures;
 #[path = "../support/ledger/mod.rs"]
 mod ledger;
+#[path = "../support/forbidden.rs"]
+mod forbidden;
 #[path = "../support/oidc.rs"]
 mod oidc;
 #[path = "../support/redis.rs"]
@@ -23,6 +25,7 @@ mod clocks;
 mod contract;
 mod defined;
 mod deletes;
+mod egress;
 mod herd;
 mod isolation;
 mod journal;
