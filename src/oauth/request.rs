@@ -15,6 +15,8 @@ use crate::domain::secret::ExposeSecret;
 use super::client::Client;
 use super::client_auth::{self, Proof};
 
+/// Longest that the file's own params may be together, in bytes: some tokens of the longest kind.
+const PARAMS_MAX: usize = 256 * 1_024;
 /// Longest value of a header, in bytes.
 const HEADER_MAX: usize = 8_000;
 
@@ -27,6 +29,8 @@ pub enum BuildError {
     BadParam(String),
     #[error("the settings do not make a URL of the provider")]
     BadUrl,
+    #[error("the request would be longer than any provider takes")]
+    TooLong,
     #[error("the header `{0}` would hold characters that no header may have")]
     BadHeader(String),
     #[error("the client secret is missing")]
@@ -46,6 +50,7 @@ impl From<RenderError> for BuildError {
         match error {
             RenderError::Missing(name) => BuildError::MissingParam(name),
             RenderError::BadUrl => BuildError::BadUrl,
+            RenderError::TooLong => BuildError::TooLong,
         }
     }
 }
@@ -130,8 +135,11 @@ pub(super) fn build(
 ) -> Result<HttpCall, BuildError> {
     let proof = client_auth::prove(spec, client, values)?;
     let mut params = named_params(spec, standard, &proof);
+    let mut room = PARAMS_MAX;
     for (name, value) in &spec.params {
-        put(&mut params, name, param_value(value, values)?);
+        let value = param_value(value, values)?;
+        room = room.checked_sub(value.as_str().map_or(0, str::len)).ok_or(BuildError::TooLong)?;
+        put(&mut params, name, value);
     }
     params.retain(|(_, value)| value.as_str() != Some(""));
     let mut headers = vec![("accept".to_owned(), "application/json".to_owned())];

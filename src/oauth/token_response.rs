@@ -2,6 +2,7 @@
 //! token is a failure; a token that came is never thrown away for the sake of an oddity beside it.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -194,7 +195,7 @@ impl View<'_> {
     fn kept(&self, keep: &BTreeMap<String, Pointer>) -> BTreeMap<String, Value> {
         let found = keep.iter().filter_map(|(name, pointer)| Some((name, self.find(pointer)?)));
         found
-            .filter(|(_, value)| is_within_depth(value, KEPT_DEPTH_MAX) && value.to_string().len() <= KEPT_MAX)
+            .filter(|(_, value)| is_within_depth(value, KEPT_DEPTH_MAX) && is_within_size(value, KEPT_MAX))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect()
     }
@@ -207,6 +208,26 @@ impl View<'_> {
         };
         let subject = places.iter().filter_map(|place| self.find(place)).find_map(text)?;
         (!subject.is_empty() && subject.len() <= 500 && !subject.chars().any(char::is_control)).then_some(subject)
+    }
+}
+
+/// Whether a value as JSON has at most so many bytes. Writes no more than that, since a file may keep the same
+/// large value under many names.
+fn is_within_size(value: &Value, bytes: usize) -> bool {
+    serde_json::to_writer(Room(bytes), value).is_ok()
+}
+
+/// Takes so many bytes, and no more.
+struct Room(usize);
+
+impl io::Write for Room {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::WriteZero)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Text with holes, as provider files use it in URLs, params and headers: `{name}`, or a function as
-//! `expression` has them. No loops: rendering is linear in what comes out, and every value is encoded for
-//! its place.
+//! `expression` has them. No loops: rendering is linear in what comes out, which has a limit, and every
+//! value is encoded for its place.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +12,8 @@ use super::expression::{Expression, checked_name};
 
 /// Longest template, in bytes.
 pub const TEMPLATE_MAX: usize = 2_000;
+/// Longest text that a template may become, in bytes: some tokens of the longest kind.
+pub const RENDERED_MAX: usize = 256 * 1_024;
 
 /// Everything but RFC 3986's unreserved characters.
 pub(super) const COMPONENT: &AsciiSet = &CONTROLS
@@ -77,6 +79,8 @@ pub enum RenderError {
     Missing(String),
     #[error("the values do not make a URL of the declared shape")]
     BadUrl,
+    #[error("it becomes longer than {RENDERED_MAX} bytes")]
+    TooLong,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,6 +161,9 @@ impl Template {
             match piece {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Hole(expression) => out.push_str(&encode(&expression.value(values)?)),
+            }
+            if out.len() > RENDERED_MAX {
+                return Err(RenderError::TooLong);
             }
         }
         Ok(out)

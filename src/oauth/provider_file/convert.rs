@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use regex_lite::Regex;
+use regex_lite::{Regex, RegexBuilder};
 
 use crate::domain::ids::ProviderId;
 use crate::domain::provider::param::PARAM_MAX;
@@ -25,6 +25,9 @@ use super::shape_request::{
     ClassShape, ClientAuthShape, ClientSecretShape, LookupShape, RequestShape, RevokeShape, RevokedShape, WithShape,
 };
 
+/// Largest compiled pattern, in bytes.
+const PATTERN_MAX: usize = 64 * 1_024;
+
 pub(super) fn provider(id: ProviderId, owner: Owner, file: &FileShape) -> Result<ProviderSpec, Vec<Fault>> {
     let mut convert = Convert::default();
     let spec = convert.spec(id, owner, file);
@@ -38,6 +41,11 @@ pub(super) fn provider(id: ProviderId, owner: Owner, file: &FileShape) -> Result
         Some(spec) if convert.faults.is_empty() => Ok(spec),
         _ => Err(convert.faults),
     }
+}
+
+/// A match costs the value's length times the pattern's compiled size, so that has a limit.
+fn whole(pattern: &str) -> Result<Regex, regex_lite::Error> {
+    RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(PATTERN_MAX).build()
 }
 
 /// Collects faults; each method gives `None` where it added one that leaves nothing to go on with.
@@ -129,7 +137,7 @@ impl Convert {
         let needed_by = self.needed(&format!("{at}.needed_by"), shape.needed_by);
         let pattern = match &shape.pattern {
             // The whole value must match, whatever the author's anchors say.
-            Some(pattern) => Some(self.read(&format!("{at}.pattern"), Regex::new(&format!("^(?:{pattern})$")))?),
+            Some(pattern) => Some(self.read(&format!("{at}.pattern"), whole(pattern))?),
             None => None,
         };
         Some(ParamSpec {

@@ -4,6 +4,7 @@
 mod convert;
 mod convert_request;
 mod convert_response;
+mod limits;
 mod locate;
 mod own;
 mod shape;
@@ -66,6 +67,10 @@ pub fn parse(id: &ProviderId, shelf: &Shelf) -> Result<ProviderFile, Vec<FileErr
 }
 
 fn understood(id: &ProviderId, owner: Owner, source: &Source, table: Table) -> Result<ProviderFile, Vec<FileError>> {
+    let long = limits::faults(&table);
+    if !long.is_empty() {
+        return Err(long.into_iter().map(|fault| placed(source, fault)).collect());
+    }
     let shape: FileShape = Value::Table(table).try_into().map_err(|error: toml::de::Error| {
         vec![FileError { file: source.file.clone(), line: None, at: String::new(), message: friendly(error.message()) }]
     })?;
@@ -267,6 +272,14 @@ mod tests {
         ("use.base_url = \"{instance}\"", "use.base_url: `{instance}` is neither a param nor a kept value"),
         ("token.method = \"get\"", "token.body: must be \"query\""),
         ("callback.issuer = \"acme\"", "callback.issuer: must be an https URL"),
+        (
+            "response.scope = [\"/1\", \"/2\", \"/3\", \"/4\", \"/5\", \"/6\", \"/7\", \"/8\", \"/9\", \"/10\", \"/11\"]",
+            "response.scope: has 11 entries; at most 10",
+        ),
+        (
+            "params.p = { title = \"P\", kind = \"text\", pattern = \"(.{0,100}){0,100}\", needed_by = \"link\", example = \"x\" }",
+            "params.p.pattern",
+        ),
     ];
 
     #[test]

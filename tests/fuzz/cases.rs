@@ -1,0 +1,304 @@
+//! One case each of what the outside sends: templates, answers, callbacks, provider files.
+
+use claviger::domain::call::HttpAnswer;
+use claviger::domain::ids::{ProviderId, TokenSetName};
+use claviger::domain::provider::Provider;
+use claviger::domain::provider::template::{Template, UrlTemplate, Values};
+use claviger::domain::secret::ExposeSecret;
+use claviger::domain::tokens::{ProviderFailure, TokenAnswer};
+use claviger::oauth::callback::{self, CODE_MAX};
+use claviger::oauth::provider_file::{Definition, Source, issuer_of, parse, parse_own};
+use claviger::oauth::token_response::{KEPT_MAX, judge_exchange, judge_refresh, judge_revoke};
+use claviger::oauth::{discovery, token_request, vectors};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::dice::Dice;
+use crate::scenery::{Scenery, client};
+
+pub fn play(number: u64, scenery: &mut Scenery) {
+    let mut dice = Dice::of(number);
+    match dice.below(40) {
+        0 => file(&mut dice, scenery),
+        1..=13 => answer(&mut dice, scenery),
+        14..=26 => callback(&mut dice, scenery),
+        _ => template(&mut dice),
+    }
+}
+
+fn template(dice: &mut Dice) {
+    let names = ["a", "b.c", "code", "callback.realm", "x-y_z"];
+    let bases = [
+        "",
+        "https://acme.example",
+        "https://{a}.acme.example/",
+        "{a}/",
+        "http://127.0.0.1:8/",
+        "https://{x-y_z}/{code}?k={b.c}",
+    ];
+    let text = format!("{}{}", dice.pick(&bases), dice.shards(12));
+    let text = if dice.one_in(2) { dice.damaged_text(&text) } else { text };
+    let mut given: Vec<(&str, String)> = names.iter().map(|name| (*name, value_for(dice))).collect();
+    given.retain(|_| !dice.one_in(6));
+    let mut values = Values::default();
+    for (name, value) in &given {
+        values.set(*name, value);
+    }
+    let longest = given.iter().map(|(_, value)| value.len()).max().unwrap_or_default();
+    if let Ok(template) = Template::parse(&text)
+        && let Ok(rendered) = template.render(&values)
+    {
+        assert!(rendered.len() <= text.len() + text.matches('{').count() * longest, "{text:?}");
+    }
+    if let Ok(url) = UrlTemplate::parse(&text) {
+        assert_eq!(url.as_str(), text);
+        if let Ok(rendered) = url.render(&values) {
+            assert!(
+                rendered.username().is_empty() && rendered.password().is_none() && rendered.fragment().is_none(),
+                "{rendered}"
+            );
+            assert!(rendered.scheme() == "https" || url.is_loopback() || url.origin_name().is_some(), "{rendered}");
+        }
+    }
+}
+
+fn value_for(dice: &mut Dice) -> String {
+    if dice.one_in(3) { "plain-1".to_owned() } else { dice.shards(6) }
+}
+
+fn callback(dice: &mut Dice, scenery: &Scenery) {
+    const PARTS: [&str; 12] = [
+        "code=c",
+        "auth_code=c%20d",
+        "state=s",
+        "iss=https%3A%2F%2Facme.example",
+        "error=access_denied",
+        "error=%3Cx%3E",
+        "realm=r%2F1",
+        "x=1",
+        "code=",
+        "error_description=No+way",
+        "iss=",
+        "code=%F0%9F%92%A5",
+    ];
+    let many = if dice.one_in(50) { 120 } else { 6 };
+    let query: Vec<&str> = (0..dice.below(many)).map(|_| dice.pick(&PARTS)).collect();
+    let query = dice.damaged(query.join("&"));
+    let pairs: Vec<(String, String)> = form_urlencoded::parse(&query).into_owned().collect();
+    for provider in &scenery.providers {
+        let Ok(valid) = callback::validate(provider, &pairs) else { continue };
+        let code = valid.code().expose_secret();
+        assert!(!code.is_empty() && code.len() <= CODE_MAX && !code.chars().any(char::is_control));
+        assert!(valid.kept().values().all(|kept| kept.len() <= callback::KEPT_MAX));
+        assert!(pairs.iter().filter(|(name, _)| name == "state").count() <= 1, "two states");
+    }
+}
+
+fn answer(dice: &mut Dice, scenery: &Scenery) {
+    let said = said(dice);
+    for provider in &scenery.providers {
+        judge(provider, &said);
+    }
+    if let Ok(found) = discovery::judge("https://acme.example", &said) {
+        let urls = [Some(&found.authorization_endpoint), Some(&found.token_endpoint), found.revocation_endpoint.as_ref()];
+        for url in urls.into_iter().flatten() {
+            assert!(url.starts_with("https://") || UrlTemplate::parse(url).is_ok_and(|url| url.is_loopback()), "{url}");
+        }
+    }
+}
+
+/// Every reader of answers.
+fn judge(provider: &Provider, said: &HttpAnswer) {
+    let (started, secret) = (Timestamp::UNIX_EPOCH, "s".into());
+    match judge_exchange(provider, said, started) {
+        Err(failure) => check_failure(&failure, said),
+        Ok(answer) => {
+            check_tokens(&answer, said);
+            for lookup in token_request::after_connect(provider, &client(&secret), &answer).unwrap_or_default() {
+                if let Ok(found) = lookup.read(said, started) {
+                    assert!(found.metadata.values().all(|kept| kept.to_string().len() <= KEPT_MAX));
+                }
+            }
+        }
+    }
+    for set in ["default", "bot", "user"] {
+        match judge_refresh(provider, &TokenSetName::parse(set).unwrap(), said, started) {
+            Ok(answer) => check_tokens(&answer, said),
+            Err(failure) => check_failure(&failure, said),
+        }
+    }
+    if let Err(failure) = judge_revoke(provider, said, started) {
+        check_failure(&failure, said);
+    }
+}
+
+/// What is made of an answer is no more than was in it.
+fn check_tokens(answer: &TokenAnswer, said: &HttpAnswer) {
+    assert!((200..300).contains(&said.status) && !answer.sets.is_empty());
+    for set in answer.sets.values() {
+        let refresh = set.refresh_token.as_ref().map_or("", ExposeSecret::expose_secret);
+        for token in [set.access_token.expose_secret(), refresh] {
+            assert!(token.len() <= said.body.len() && token.bytes().all(|b| (0x20..0x7f).contains(&b)));
+        }
+        assert!(set.scopes.as_ref().is_none_or(|scopes| !scopes.is_empty() && scopes.len() <= 500));
+    }
+    assert!(answer.metadata.values().all(|kept| kept.to_string().len() <= KEPT_MAX));
+    assert!(answer.subject.as_ref().is_none_or(|subject| !subject.is_empty() && subject.len() <= 500));
+}
+
+/// No word of a provider's leaves it but a plain code.
+fn check_failure(failure: &ProviderFailure, said: &HttpAnswer) {
+    assert_eq!(failure.status, said.status);
+    assert!(!failure.code.is_empty() && failure.code.len() <= 64, "{}", failure.code);
+    assert!(failure.code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-')), "{}", failure.code);
+    assert!(failure.retry_after.is_none_or(|wait| wait.as_secs() <= 3_600));
+}
+
+fn said(dice: &mut Dice) -> HttpAnswer {
+    const STATUS: [u16; 14] = [200, 200, 200, 200, 201, 204, 302, 400, 400, 401, 403, 408, 429, 503];
+    let body = if dice.one_in(4) { form(dice) } else { object(dice).to_string() };
+    let body = if dice.one_in(2) { dice.damaged(body) } else { body.into_bytes() };
+    let mut headers = vec![("content-type".to_owned(), dice.pick(&["application/json", "text/html", ""]).to_owned())];
+    if dice.one_in(3) {
+        let wait =
+            ["60", "-1", "99999999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT", "Sat, 01 Jan 0000 00:00:00 GMT", "", "soon"];
+        headers.push(("retry-after".to_owned(), dice.pick(&wait).to_owned()));
+    }
+    HttpAnswer { status: STATUS[dice.below(STATUS.len())], headers, body }
+}
+
+const FIELDS: [&str; 28] = [
+    "access_token",
+    "access_token",
+    "token",
+    "refresh_token",
+    "token_type",
+    "expires_in",
+    "expires_at",
+    "refresh_expires_in",
+    "refresh_token_expires_at",
+    "scope",
+    "id_token",
+    "error",
+    "code",
+    "message",
+    "ok",
+    "data",
+    "user",
+    "items",
+    "x",
+    "id",
+    "shop",
+    "issuer",
+    "authorization_endpoint",
+    "token_endpoint",
+    "revocation_endpoint",
+    "code_challenge_methods_supported",
+    "type",
+    "é",
+];
+
+fn object(dice: &mut Dice) -> Value {
+    let mut fields: Map<String, Value> = (0..dice.below(10)).map(|_| (dice.pick(&FIELDS).to_owned(), value(dice, 3))).collect();
+    if dice.one_in(2) {
+        fields.insert("access_token".to_owned(), json!("at-1"));
+    }
+    fields.into()
+}
+
+fn value(dice: &mut Dice, depth: usize) -> Value {
+    const TEXTS: [&str; 14] = [
+        "t",
+        "Bearer",
+        "a b,c",
+        "gone",
+        "invalid_grant",
+        "3600",
+        "1e3",
+        "2026-11-21T12:00:00Z",
+        "e30.eyJzdWIiOiJ4In0.s",
+        "a.b.c",
+        "https://acme.example",
+        "https://acme.example/t",
+        "",
+        "NaN",
+    ];
+    match dice.below(if depth == 0 { 6 } else { 9 }) {
+        0 => Value::Null,
+        1 => json!(dice.one_in(2)),
+        2 => json!([0_i64, 7, 3600, -1, i64::MAX, i64::MIN, 1_795_000_000, 1_795_000_000_000][dice.below(8)]),
+        3 => json!([0.5, 1e300, -1e300, 3.6e3, 9e18][dice.below(5)]),
+        4 => json!(dice.shards(4)),
+        5 => json!(dice.pick(&TEXTS)),
+        6 => (0..dice.below(4)).map(|_| value(dice, depth - 1)).collect(),
+        _ => (0..dice.below(5)).map(|_| (dice.pick(&FIELDS).to_owned(), value(dice, depth - 1))).collect::<Map<_, _>>().into(),
+    }
+}
+
+fn form(dice: &mut Dice) -> String {
+    let pairs = (0..dice.below(8)).map(|_| (dice.pick(&FIELDS), dice.shards(3))).collect::<Vec<_>>();
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
+/// A file of the catalogue with lines lost, doubled, changed or from another file.
+fn file(dice: &mut Dice, scenery: &mut Scenery) {
+    let text = rearranged(dice, &scenery.texts);
+    let text = if dice.one_in(3) { dice.damaged_text(&text) } else { text };
+    let id = ProviderId::parse("fuzzed").unwrap();
+    scenery.shelf.insert(id.clone(), Source { file: "fuzzed.toml".to_owned(), text: text.clone() });
+    let listed = parse(&id, &scenery.shelf);
+    _ = issuer_of(&text);
+    let own = parse_own(&Definition { id: &id, text: &text, today: "2026-11-22", discovered: None }, &scenery.short_shelf);
+    let said = said(dice);
+    for file in [listed, own] {
+        match file {
+            Err(faults) => assert!(!faults.is_empty() && faults.iter().all(|fault| !fault.message.is_empty())),
+            Ok(file) => {
+                _ = vectors::run(&file);
+                judge(&file.provider, &said);
+            }
+        }
+    }
+}
+
+fn rearranged(dice: &mut Dice, texts: &[String]) -> String {
+    const VALUES: [&str; 16] = [
+        "\"\"",
+        "7",
+        "-1",
+        "true",
+        "[]",
+        "{}",
+        "[[]]",
+        "\"{code}\"",
+        "\"https://{a}.acme.example/{b}\"",
+        "\"9999999d\"",
+        "\"/a/~0/~2\"",
+        "{ a = { b = 1 } }",
+        "1979-05-27T00:00:00Z",
+        "nan",
+        "\"\\u0000\"",
+        "['x', \"{callback.}\"]",
+    ];
+    let mut lines: Vec<&str> = texts[dice.below(texts.len())].lines().collect();
+    let other: Vec<&str> = texts[dice.below(texts.len())].lines().collect();
+    let mut changed = Vec::new();
+    for _ in 0..dice.below(4) {
+        let at = dice.below(lines.len());
+        match dice.below(4) {
+            0 if !lines.is_empty() => drop(lines.remove(at)),
+            1 => lines.insert(at, other[dice.below(other.len())]),
+            2 if !lines.is_empty() => lines.insert(dice.below(lines.len()), lines[at]),
+            _ => changed.push((at, dice.pick(&VALUES))),
+        }
+    }
+    let mut lines: Vec<String> = lines.into_iter().map(str::to_owned).collect();
+    for (at, value) in changed {
+        if let Some(line) = lines.get_mut(at)
+            && let Some((key, _)) = line.split_once(" = ")
+        {
+            *line = format!("{key} = {value}");
+        }
+    }
+    lines.join("\n")
+}

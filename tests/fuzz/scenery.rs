@@ -1,0 +1,122 @@
+//! What the cases are played with: made-up providers that use every part of the engine, and the files
+//! of the catalogue.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use claviger::domain::ids::ProviderId;
+use claviger::domain::provider::Provider;
+use claviger::domain::secret::SecretString;
+use claviger::oauth::client::Client;
+use claviger::oauth::provider_file::{Shelf, Source, parse};
+
+const ACME: &str = r#"
+name = "Acme"
+docs = "https://docs.acme.example/oauth"
+checked = 2026-01-02
+known = "docs"
+categories = ["testing"]
+credentials = "Ask Acme."
+authorize = { url = "https://acme.example/authorize", pkce = "optional" }
+[[test]]
+step = "authorize"
+url = "https://acme.example/authorize"
+[[test]]
+step = "exchange"
+request = { url = "https://acme.example/token" }
+answer = "{}"
+expect = { failure = "in_doubt" }
+[[test]]
+step = "refresh"
+request = { url = "https://acme.example/token" }
+answer = "{}"
+[[test]]
+step = "revoke"
+request = { url = "https://acme.example/revoke" }
+"#;
+
+/// Plain; with envelopes, fallbacks and rules; with several token sets, a checked callback and look-ups.
+const KINDS: [&str; 3] = [
+    r#"
+token = { url = "https://acme.example/token" }
+refresh = { class = "rotate_plain" }
+"#,
+    r#"
+token = { url = "https://acme.example/token", body = "json", client_auth = "basic" }
+refresh = { class = "unknown" }
+callback = { code = "auth_code", keep = ["realm", "state"] }
+revoke = { url = "https://acme.example/revoke", hint = true }
+[response]
+at = ["/data", "", "/items/0"]
+access_token = ["/token", "/access_token"]
+expires_unit = "ms"
+expires_default = "2h"
+zero_means_never = true
+keep = { shop = "/data/shop", tid = "id_token:/tid", x = "/x" }
+subject = ["/none", "/data/user", "id_token:/sub"]
+[errors]
+when = [{ pointer = "/ok", equals = false }, { pointer = "/error" }]
+code = ["/error/code", "/error", "/data/0"]
+dead_grant = [{ error = "gone" }, { pointer = "/message", contains = "GONE" }]
+throttled = [{ status = 429 }, { status = 400, pointer = "/x", equals = 7 }]
+"#,
+    r#"
+token = { url = "https://acme.example/token", params = { realm = "{callback.realm}" } }
+refresh = { class = "rotate_strict", params = { old = "{access_token}", scope = "{scope}" } }
+callback = { keep = ["realm"], issuer = "https://acme.example" }
+response = { sets = { bot = "", user = "/user" }, keep = { x = "/x" } }
+after_connect = [
+  { name = "who", url = "https://acme.example/me", keep = { id = "/id" }, subject = ["/id", "/user/id"], optional = true },
+  { name = "more", token_set = "user", url = "https://acme.example/{access_token_kind}", subject = "/id" },
+]
+params = { access_token_kind = { title = "K", kind = "text", needed_by = "link", example = "x", default = "y" } }
+"#,
+];
+
+pub struct Scenery {
+    pub providers: Vec<Provider>,
+    /// The catalogue's files, which may be extended.
+    pub shelf: Shelf,
+    /// A few of them, for what a tenant defines.
+    pub short_shelf: Shelf,
+    pub texts: Vec<String>,
+}
+
+impl Scenery {
+    pub fn new() -> Self {
+        let shelf = catalogue();
+        let texts = shelf.values().map(|source| source.text.clone()).chain(KINDS.map(acme)).collect();
+        let short_shelf = shelf.iter().take(2).map(|(id, source)| (id.clone(), source.clone())).collect();
+        Self { providers: KINDS.map(|kind| provider(&acme(kind))).into(), shelf, short_shelf, texts }
+    }
+}
+
+/// A client with this secret and no settings.
+pub fn client(secret: &SecretString) -> Client<'_> {
+    static PARAMS: BTreeMap<String, String> = BTreeMap::new();
+    static SECRETS: BTreeMap<String, SecretString> = BTreeMap::new();
+    Client { client_id: "c", client_secret: Some(secret), params: &PARAMS, secret_params: &SECRETS }
+}
+
+fn acme(kind: &str) -> String {
+    let (papers, tests) = ACME.split_once("[[test]]").expect("tests");
+    format!("{papers}{kind}[[test]]{tests}")
+}
+
+/// A provider of this text, which must be good.
+pub fn provider(text: &str) -> Provider {
+    let id = ProviderId::parse("acme").expect("an id");
+    let shelf = [(id.clone(), Source { file: "acme.toml".to_owned(), text: text.to_owned() })].into();
+    parse(&id, &shelf).unwrap_or_else(|faults| panic!("{faults:?}")).provider
+}
+
+fn catalogue() -> Shelf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("providers");
+    let files = std::fs::read_dir(folder).expect("the catalogue").map(|entry| entry.expect("a file").path());
+    let read = files.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).map(|path| {
+        let name = path.file_stem().and_then(|name| name.to_str()).expect("a name");
+        let text = std::fs::read_to_string(&path).expect("a file");
+        (ProviderId::parse(name).expect("an id"), Source { file: format!("{name}.toml"), text })
+    });
+    read.collect()
+}
