@@ -36,6 +36,7 @@ mod nodes;
 mod oauthhandler;
 mod races;
 mod restore;
+mod shapes;
 mod tokens;
 mod unruly_kv;
 mod world;

@@ -16,9 +16,9 @@ if (!Number.isInteger(accessTokenTtl) || accessTokenTtl < 1) {
   throw new Error('--access-token-ttl takes whole seconds, at least 1');
 }
 
-const client = (id, method) => ({
+const client = (id, method, secret = `${id}-secret`) => ({
   client_id: id,
-  client_secret: `${id}-secret`,
+  client_secret: secret,
   token_endpoint_auth_method: method,
   grant_types: ['authorization_code', 'refresh_token'],
   response_types: ['code'],
@@ -26,7 +26,12 @@ const client = (id, method) => ({
 });
 
 const configuration = {
-  clients: [client('client-post', 'client_secret_post'), client('client-basic', 'client_secret_basic')],
+  clients: [
+    client('client-post', 'client_secret_post'),
+    client('client-basic', 'client_secret_basic'),
+    client('client:odd', 'client_secret_basic', 'a secret: 100%+&é=/?'),
+    client('client-public', 'none', undefined),
+  ],
   scopes: ['openid', 'offline_access', 'read', 'write'],
   claims: { openid: ['sub'] },
   cookies: { keys: ['for tests only'] },
@@ -60,6 +65,24 @@ function allowLoopbackRedirects(provider) {
   };
 }
 
+// Some providers take the token request as JSON. This one does not, so its form is made here; a form is
+// refused, so that no test passes by sending one.
+async function jsonToForm(request, response, issuer) {
+  let body = '';
+  for await (const part of request) body += part;
+  if (request.headers['content-type'] !== 'application/json') {
+    response.writeHead(415).end();
+    return;
+  }
+  const { authorization } = request.headers;
+  const answer = await fetch(`${issuer}/token`, {
+    method: 'POST',
+    headers: authorization === undefined ? {} : { authorization },
+    body: new URLSearchParams(JSON.parse(body)),
+  });
+  response.writeHead(answer.status, { 'content-type': 'application/json' }).end(await answer.text());
+}
+
 const server = createServer();
 server.listen(0, '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;
@@ -68,6 +91,10 @@ server.listen(0, '127.0.0.1', () => {
   allowLoopbackRedirects(provider);
   const answer = provider.callback();
   server.on('request', (request, response) => {
+    if (request.url === '/shim/token') {
+      jsonToForm(request, response, issuer);
+      return;
+    }
     if (request.url !== '/stats') {
       answer(request, response);
       return;

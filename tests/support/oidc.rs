@@ -1,5 +1,6 @@
-//! A provider that nobody here wrote, as a child process: the npm package `oidc-provider`, from the
-//! lock file in `tests/real_provider`. Also its end user, who logs in and consents over HTTP.
+//! Providers that nobody here wrote, as child processes: the npm packages `oidc-provider` and
+//! `oauth2-mock-server`, from the lock file in `tests/real_provider`. Also the first one's end user, who
+//! logs in and consents over HTTP.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use url::Url;
 
-/// A running provider. It ends when this is dropped, or when the test process does.
+/// A running `oidc-provider`. It ends when this is dropped, or when the test process does.
 pub struct OidcProvider {
     issuer: String,
     http: Client,
@@ -44,6 +45,13 @@ pub const POST_CLIENT: OidcClient = OidcClient { id: "client-post", secret: "cli
 #[allow(dead_code, reason = "shared by test binaries; each uses a part")]
 pub const BASIC_CLIENT: OidcClient = OidcClient { id: "client-basic", secret: "client-basic-secret" };
 
+/// Has no secret (`none`).
+#[allow(dead_code, reason = "shared by test binaries; each uses a part")]
+pub const PUBLIC_CLIENT: OidcClient = OidcClient { id: "client-public", secret: "" };
+/// Sends its secret in the header, and the secret holds what a form must encode.
+#[allow(dead_code, reason = "shared by test binaries; each uses a part")]
+pub const ODD_CLIENT: OidcClient = OidcClient { id: "client:odd", secret: "a secret: 100%+&é=/?" };
+
 /// What the token endpoint has done so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 pub struct OidcStats {
@@ -55,21 +63,8 @@ pub struct OidcStats {
 
 #[allow(dead_code, reason = "shared by test binaries; each uses a part")]
 impl OidcProvider {
-    /// Installs the package where that has not been done, and starts it on a free port.
     pub async fn start(options: OidcOptions) -> Self {
-        let folder = tokio::task::spawn_blocking(installed).await.unwrap();
-        let mut child = Command::new("node")
-            .arg(folder.join("server.mjs"))
-            .args(["--access-token-ttl", &options.access_token_ttl.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("`node` can be run; ./check tools installs it");
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready = lines.next_line().await.unwrap().expect("the provider says READY");
-        let issuer = ready.strip_prefix("READY ").expect("the provider says READY").to_owned();
+        let (issuer, child) = run("server.mjs", &["--access-token-ttl", &options.access_token_ttl.to_string()]).await;
         Self { issuer, http: http(), _child: child }
     }
 
@@ -84,6 +79,11 @@ impl OidcProvider {
 
     pub fn token_endpoint(&self) -> String {
         format!("{}/token", self.issuer)
+    }
+
+    /// Takes JSON where the other takes a form: a shim before it, since the provider itself knows no such thing.
+    pub fn json_token_endpoint(&self) -> String {
+        format!("{}/shim/token", self.issuer)
     }
 
     /// Takes an access token as bearer; answers `{"sub": …}` where `openid` was granted.
@@ -103,35 +103,96 @@ impl OidcProvider {
     /// The end user `login` opens the URL in a fresh browser, logs in and consents to everything.
     /// Gives the URL the browser is sent back to, which is not opened.
     pub async fn consent(&self, authorize_url: &str, login: &str) -> String {
-        self.browse(authorize_url, |page| page.fill_in(login)).await
+        self.browse(authorize_url, |page| page.fill_in(login)).await.redirect()
+    }
+
+    /// The same, where the browser is to post what comes back (`response_mode=form_post`): to where, and what.
+    pub async fn consent_by_form(&self, authorize_url: &str, login: &str) -> (String, Vec<(String, String)>) {
+        match self.browse(authorize_url, |page| page.fill_in(login)).await {
+            SentAway::Posting(action, fields) => (action, fields),
+            SentAway::To(url) => panic!("a form was expected, not {url}"),
+        }
     }
 
     /// The end user opens the URL and presses Cancel.
     pub async fn cancel(&self, authorize_url: &str) -> String {
-        self.browse(authorize_url, Page::cancel).await
+        self.browse(authorize_url, Page::cancel).await.redirect()
     }
 
     /// Goes from page to page until the provider sends the browser away.
-    async fn browse(&self, start: &str, answer: impl Fn(&Page) -> Step) -> String {
+    async fn browse(&self, start: &str, answer: impl Fn(&Page) -> Step) -> SentAway {
         let mut browser = Browser { http: &self.http, cookies: BTreeMap::new() };
         let mut step = Step::Open(start.parse().expect("an absolute URL"));
+        let here_is = |url: &Url| url.origin() == self.issuer.parse::<Url>().unwrap().origin();
         for _ in 0..20 {
             let here = step.url().clone();
             let response = browser.take(step).await;
-            let Some(location) = response.headers().get("location") else {
-                let status = response.status();
-                let page = Page { url: here, html: response.text().await.unwrap() };
-                assert!(status.is_success(), "{status} at {}: {}", page.url, page.html);
-                step = answer(&page);
+            if let Some(location) = response.headers().get("location") {
+                let next = here.join(location.to_str().unwrap()).unwrap();
+                if !here_is(&next) {
+                    return SentAway::To(next.into());
+                }
+                step = Step::Open(next);
                 continue;
-            };
-            let next = here.join(location.to_str().unwrap()).unwrap();
-            if next.origin() != self.issuer.parse::<Url>().unwrap().origin() {
-                return next.into();
             }
-            step = Step::Open(next);
+            let status = response.status();
+            let page = Page { url: here, html: response.text().await.unwrap() };
+            assert!(status.is_success(), "{status} at {}: {}", page.url, page.html);
+            let action = page.link("action=\"");
+            if !here_is(&action) {
+                return SentAway::Posting(action.into(), page.hidden_fields());
+            }
+            step = answer(&page);
         }
         panic!("the provider sends the browser round in circles");
+    }
+}
+
+/// Another provider by other hands (`oauth2-mock-server`): it asks nobody, and signs what it issues.
+#[allow(dead_code, reason = "shared by test binaries; each uses a part")]
+pub struct MockServer {
+    pub issuer: String,
+    _child: Child,
+}
+
+#[allow(dead_code, reason = "shared by test binaries; each uses a part")]
+impl MockServer {
+    pub async fn start() -> Self {
+        let (issuer, child) = run("mock.mjs", &[]).await;
+        Self { issuer, _child: child }
+    }
+}
+
+/// Installs the packages where that has not been done, and runs a script of `tests/real_provider`; gives
+/// the issuer that it tells. It ends when its standard input does.
+async fn run(script: &str, arguments: &[&str]) -> (String, Child) {
+    let folder = tokio::task::spawn_blocking(installed).await.unwrap();
+    let mut child = Command::new("node")
+        .arg(folder.join(script))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("`node` can be run; ./check tools installs it");
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let ready = lines.next_line().await.unwrap().expect("the provider says READY");
+    (ready.strip_prefix("READY ").expect("the provider says READY").to_owned(), child)
+}
+
+/// How a provider lets the browser go.
+enum SentAway {
+    To(String),
+    Posting(String, Vec<(String, String)>),
+}
+
+impl SentAway {
+    fn redirect(self) -> String {
+        match self {
+            SentAway::To(url) => url,
+            SentAway::Posting(action, _) => panic!("a redirect was expected, not a form for {action}"),
+        }
     }
 }
 
@@ -170,6 +231,15 @@ impl Page {
         let start = self.html[..before].rfind("<a href=\"").expect("a Cancel link");
         let page = Page { url: self.url.clone(), html: self.html[start..].to_owned() };
         Step::Open(page.link("href=\""))
+    }
+
+    fn hidden_fields(&self) -> Vec<(String, String)> {
+        let inputs = self.html.split("<input type=\"hidden\" name=\"").skip(1);
+        let pair = |input: &str| {
+            let (name, rest) = input.split_once("\" value=\"")?;
+            Some((name.to_owned(), rest.split_once('"')?.0.replace("&amp;", "&")))
+        };
+        inputs.filter_map(pair).collect()
     }
 
     fn link(&self, before: &str) -> Url {
@@ -221,7 +291,9 @@ fn installed() -> PathBuf {
     fs::create_dir_all(&folder).unwrap();
     let guard = File::create(folder.join(".lock")).unwrap();
     guard.lock().unwrap();
-    bring(&source, &folder, "server.mjs");
+    for script in ["server.mjs", "mock.mjs"] {
+        bring(&source, &folder, script);
+    }
     let wanted = fs::read_to_string(source.join("package-lock.json")).unwrap();
     let marker = folder.join(".installed");
     if fs::read_to_string(&marker).is_ok_and(|installed| installed == wanted) {

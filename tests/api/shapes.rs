@@ -1,0 +1,185 @@
+//! The engine against providers that nobody here wrote, in each shape in which a tenant may define one:
+//! how the client proves itself, how the callback comes, how the token request is sent, who says where.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use crate::oidc::{BASIC_CLIENT, MockServer, ODD_CLIENT, OidcClient, OidcOptions, OidcProvider, POST_CLIENT, PUBLIC_CLIENT};
+use crate::world::{Browser, Tenant, TestApp, client, read, text};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A definition, and the client that it is for.
+struct Shape {
+    name: &'static str,
+    client: OidcClient,
+    definition: Value,
+}
+
+/// A definition with everything said, changed by `changes`.
+fn definition(provider: &OidcProvider, changes: Value) -> Value {
+    let mut whole = json!({
+        "name": "Stranger",
+        "authorize": { "url": provider.authorize_endpoint(), "pkce": "required" },
+        "token": { "url": provider.token_endpoint(), "client_auth": "post" },
+        "refresh": { "class": "rotate_strict" },
+        "revoke": { "url": provider.revocation_endpoint() },
+    });
+    for (block, keys) in changes.as_object().unwrap() {
+        let block = whole.as_object_mut().unwrap().entry(block.clone()).or_insert_with(|| json!({}));
+        match keys {
+            Value::Object(keys) => block.as_object_mut().unwrap().extend(keys.clone()),
+            other => *block = other.clone(),
+        }
+    }
+    whole
+}
+
+fn shapes(provider: &OidcProvider) -> Vec<Shape> {
+    let shape = |name, client, changes| Shape { name, client, definition: definition(provider, changes) };
+    let post_form = json!({ "response_mode": "form_post" });
+    let look_up = json!([{ "name": "who", "url": provider.userinfo_endpoint(), "subject": "/sub", "keep": { "who": "/sub" } }]);
+    let discovered = Shape {
+        name: "discovery",
+        client: BASIC_CLIENT,
+        definition: json!({ "name": "Stranger", "issuer": provider.issuer(), "refresh": { "class": "rotate_strict" } }),
+    };
+    vec![
+        shape("post", POST_CLIENT, json!({})),
+        shape("basic", BASIC_CLIENT, json!({ "token": { "client_auth": "basic" } })),
+        shape("basic-encoded", ODD_CLIENT, json!({ "token": { "client_auth": "basic", "basic": "encoded" } })),
+        shape("public", PUBLIC_CLIENT, json!({ "token": { "client_auth": "none" } })),
+        shape("form-post", POST_CLIENT, json!({ "authorize": { "params": post_form }, "callback": { "form_post": true } })),
+        shape(
+            "json",
+            POST_CLIENT,
+            json!({ "token": { "url": provider.json_token_endpoint(), "body": "json" }, "revoke": { "body": "form" } }),
+        ),
+        shape(
+            "issuer-checked",
+            POST_CLIENT,
+            json!({ "callback": { "issuer": provider.issuer() }, "authorize": { "nonce": true } }),
+        ),
+        shape(
+            "look-up",
+            BASIC_CLIENT,
+            json!({ "token": { "client_auth": "basic", "client_id_in_body": true }, "after_connect": look_up }),
+        ),
+        discovered,
+    ]
+}
+
+/// The end user consents at the provider, and the browser comes back as the provider sends it.
+async fn connect(provider: &OidcProvider, tenant: &Tenant, shape: &Shape) {
+    let browser = Browser::default();
+    let authorize = browser.press_connect(&tenant.link(shape.name, "alice").await).await;
+    let done = if shape.name == "form-post" {
+        let (action, fields) = provider.consent_by_form(&authorize, "ada").await;
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        browser.post(&action, &fields).await
+    } else {
+        browser.get(&provider.consent(&authorize, "ada").await).await
+    };
+    assert_eq!(done.status, 200, "{}: {}", shape.name, done.body);
+}
+
+async fn enable(tenant: &Tenant, shape: &Shape) {
+    tenant.ok("/define-provider", json!({ "provider": shape.name, "definition": shape.definition })).await;
+    let mut body = json!({ "provider": shape.name, "client_id": shape.client.id, "scopes": "openid read" });
+    if !shape.client.secret.is_empty() {
+        body["client_secret"] = json!(shape.client.secret);
+    }
+    tenant.ok("/enable-provider", body).await;
+}
+
+async fn userinfo(provider: &OidcProvider, token: &Value) -> (u16, Value) {
+    read(client().get(provider.userinfo_endpoint()).bearer_auth(text(&token["access_token"]))).await
+}
+
+/// Connected, used, rotated, ended; the provider's own counters are the oracle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn each_shape_goes_the_whole_way() {
+    let provider = OidcProvider::start(OidcOptions::default()).await;
+    let app = TestApp::usual().await;
+    let tenant = app.tenant("dev@acme.example").await;
+    let shapes = shapes(&provider);
+    for (before, shape) in (0..).zip(&shapes) {
+        enable(&tenant, shape).await;
+        connect(&provider, &tenant, shape).await;
+        let first = tenant.token(shape.name, "alice").await;
+        assert_eq!(userinfo(&provider, &first).await, (200, json!({ "sub": "ada" })), "{}", shape.name);
+        let mut last = first.clone();
+        for generation in 2..=3 {
+            app.clock.advance(HOUR);
+            last = tenant.token(shape.name, "alice").await;
+            assert_eq!(last["generation"], generation, "{}", shape.name);
+            assert_ne!(last["access_token"], first["access_token"], "{}", shape.name);
+        }
+        assert_eq!(userinfo(&provider, &last).await.0, 200, "{}", shape.name);
+        if shape.name == "look-up" {
+            assert_eq!(last["metadata"], json!({ "who": "ada" }));
+        }
+        let ended = tenant.ok("/revoke-connection", json!({ "provider": shape.name, "end_user_id": "alice" })).await;
+        assert_eq!(ended["at_provider"], "revoked", "{}", shape.name);
+        assert_eq!(userinfo(&provider, &last).await.0, 401, "{}: the grant is over", shape.name);
+        let stats = provider.stats().await;
+        assert_eq!((stats.exchanged, stats.refreshed, stats.refused), (before + 1, 2 * (before + 1), 0), "{}", shape.name);
+    }
+    assert!(shapes.len() >= 9);
+    app.stop().await;
+}
+
+/// The control to the test above: the provider refuses a client that comes in another shape than its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_client_in_the_wrong_shape_does_not_connect() {
+    let provider = OidcProvider::start(OidcOptions::default()).await;
+    let app = TestApp::usual().await;
+    let tenant = app.tenant("dev@acme.example").await;
+    let shape = |name, client, changes| Shape { name, client, definition: definition(&provider, changes) };
+    let wrong = [
+        shape("post-for-basic", BASIC_CLIENT, json!({})),
+        shape("basic-for-post", POST_CLIENT, json!({ "token": { "client_auth": "basic" } })),
+        shape("public-for-post", POST_CLIENT, json!({ "token": { "client_auth": "none" } })),
+        shape("form-for-json", POST_CLIENT, json!({ "token": { "url": provider.json_token_endpoint() } })),
+    ];
+    for shape in &wrong {
+        enable(&tenant, shape).await;
+        let browser = Browser::default();
+        let authorize = browser.press_connect(&tenant.link(shape.name, "alice").await).await;
+        let done = browser.get(&provider.consent(&authorize, "ada").await).await;
+        assert_ne!(done.status, 200, "{}", shape.name);
+        assert_eq!(tenant.try_token(shape.name, "alice").await.0, 404, "{}", shape.name);
+    }
+    assert_eq!(provider.stats().await.exchanged, 0);
+}
+
+/// A second server by other hands: found by its metadata, its tokens are JWTs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn another_strangers_server_goes_the_whole_way() {
+    let server = MockServer::start().await;
+    let app = TestApp::usual().await;
+    let tenant = app.tenant("dev@acme.example").await;
+    let definition = json!({ "name": "Another", "issuer": server.issuer });
+    let defined = tenant.ok("/define-provider", json!({ "provider": "another", "definition": definition })).await;
+    assert_eq!((defined["pkce"].as_str(), defined["revokes_at_provider"].as_bool()), (Some("optional"), Some(true)));
+    tenant.enable("another", "openid read").await;
+    let done = Browser::default().connect_at_once(&tenant.link("another", "alice").await).await;
+    assert_eq!(done.status, 200, "{}", done.body);
+
+    let first = tenant.token("another", "alice").await;
+    let claims = claims(&text(&first["access_token"]));
+    assert_eq!((&claims["iss"], &claims["sub"]), (&json!(server.issuer), &json!("johndoe")));
+    app.clock.advance(HOUR);
+    let second = tenant.token("another", "alice").await;
+    assert_eq!((second["generation"].as_u64(), second["access_token"] == first["access_token"]), (Some(2), false));
+    let ended = tenant.ok("/revoke-connection", json!({ "provider": "another", "end_user_id": "alice" })).await;
+    assert_eq!(ended, json!({ "revoked": true, "at_provider": "revoked" }));
+}
+
+fn claims(token: &str) -> Value {
+    let payload = token.split('.').nth(1).expect("a JWT");
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).expect("base64url")).expect("claims")
+}
