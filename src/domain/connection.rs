@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::due;
 use super::ids::{Account, ConnectionId, EndUserId, GrantId, IntegrationId, IntegrationName, ProviderId, TenantId, TokenSetName};
 use super::secret::{ExposeSecret as _, SecretString, sealed_option, sealed_text};
 use super::tokens::{FailureClass, IssuedTokens, TokenAnswer};
@@ -37,6 +38,9 @@ pub struct Connection {
     pub params: BTreeMap<String, String>,
     pub connected_at: Timestamp,
     pub updated_at: Timestamp,
+    /// When somebody last fetched a token of it, to the day.
+    #[serde(default)]
+    pub fetched_at: Option<Timestamp>,
 }
 
 /// Where a connection stands (docs/refresh.md).
@@ -81,6 +85,9 @@ pub struct TokenSet {
     pub last_refreshed_at: Option<Timestamp>,
     #[serde(default)]
     pub last_error: Option<LastError>,
+    /// When it is looked at though nobody asks; the store keeps an index of it. `None` also in records of old.
+    #[serde(default)]
+    pub due: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -227,7 +234,11 @@ impl Connection {
         let Some(set) = self.sets.get_mut(name).filter(|_| self.grant_id == *grant) else {
             return (self, Rotation::OtherGrant);
         };
+        let before = set.generation;
         let rotation = set.receive(from, received, now);
+        if set.generation != before {
+            set.due = due::first_look(&self.id, name, set);
+        }
         // What one set's success proves says nothing about another set of the same consent.
         if rotation == Rotation::Advanced && !self.sets.values().any(TokenSet::is_doubtful) {
             self.status = Status::Active;
@@ -261,15 +272,38 @@ impl Connection {
     pub fn needs_reauth(mut self, reason: &str, now: Timestamp) -> Self {
         if !matches!(self.status, Status::NeedsReauth { .. } | Status::Revoked { .. }) {
             self.status = Status::NeedsReauth { since: now, reason: reason.to_owned() };
+            self.sets.values_mut().for_each(|set| set.due = None);
         }
         self
+    }
+
+    /// When this set is looked at next though nobody asks.
+    pub fn due_at(mut self, name: &TokenSetName, due: Option<Timestamp>) -> Self {
+        if let Some(set) = self.sets.get_mut(name) {
+            set.due = due;
+        }
+        self
+    }
+
+    /// A token was fetched. What an older version wrote is put in order on the way: it knows no due times.
+    pub fn fetched(mut self, now: Timestamp) -> Self {
+        self.fetched_at = Some(now);
+        let over = matches!(self.status, Status::NeedsReauth { .. } | Status::Revoked { .. });
+        for (name, set) in self.sets.iter_mut().filter(|(_, set)| !over && set.due.is_none()) {
+            set.due = due::first_look(&self.id, name, set);
+        }
+        self
+    }
+
+    pub fn was_fetched_within(&self, span: Duration, now: Timestamp) -> bool {
+        self.fetched_at.is_some_and(|at| non_negative(now.duration_since(at)) < span)
     }
 }
 
 impl TokenSet {
     /// The first tokens of a grant.
     pub fn first(tokens: Tokens) -> Self {
-        Self { generation: 1, current: tokens, alternates: Vec::new(), last_refreshed_at: None, last_error: None }
+        Self { generation: 1, current: tokens, alternates: Vec::new(), last_refreshed_at: None, last_error: None, due: None }
     }
 
     /// Its last refresh leaves open whether the grant still lives.
@@ -349,9 +383,14 @@ impl Connection {
             tokens.from_generation = 0;
             (name, TokenSet::first(tokens))
         });
+        let id = ConnectionId::derive(&new.tenant, &new.end_user, &new.integration_id, &new.account);
+        let sets = sets.map(|(name, set)| {
+            let due = due::first_look(&id, &name, &set);
+            (name, TokenSet { due, ..set })
+        });
         Self {
-            id: ConnectionId::derive(&new.tenant, &new.end_user, &new.integration_id, &new.account),
             sets: sets.collect(),
+            id,
             tenant: new.tenant,
             end_user: new.end_user,
             provider: new.provider,
@@ -366,6 +405,7 @@ impl Connection {
             params: new.params,
             connected_at: now,
             updated_at: now,
+            fetched_at: Some(now),
         }
     }
 }

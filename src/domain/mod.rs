@@ -6,6 +6,7 @@ pub mod call;
 pub mod caller;
 pub mod connection;
 pub mod defined_provider;
+pub mod due;
 pub mod error_code;
 pub mod event;
 pub mod flight;

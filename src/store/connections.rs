@@ -7,6 +7,7 @@ use crate::domain::connection::Connection;
 use crate::domain::ids::{ConnectionId, EndUserId, ProviderId, TenantId};
 use crate::ports::kv::Key;
 
+use super::due;
 use super::entities::keys;
 use super::error::StoreError;
 use super::record::Stored;
@@ -119,6 +120,7 @@ impl Store {
             change.index(keys::by_provider(tenant, &connection.provider, id));
             change.index(keys::by_end_user(tenant, &connection.end_user, id));
         }
+        due::index(change, before.map(|before| &before.value), Some(connection));
         change.store(&keys::connection(tenant, id), connection, before.map(|before| before.version), None)?;
         Ok(())
     }
@@ -135,6 +137,7 @@ impl Store {
         change.unindex(keys::by_status(tenant, before.value.status.as_str(), id));
         change.unindex(keys::by_provider(tenant, &buried.provider, id));
         change.unindex(keys::by_end_user(tenant, &buried.end_user, id));
+        due::index(change, Some(&before.value), None);
         change.replace(&keys::connection(tenant, id), buried, before.version, Some(keep))?;
         Ok(())
     }

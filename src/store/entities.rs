@@ -11,6 +11,7 @@
 //! | | `f/TENANT/CONNECTION/SET` | `Flight` | plain |
 //! | | `e/TENANT/CONNECTION/EVENT` | `Event` | tenant |
 //! | | `i/TENANT/p/PROVIDER/CONNECTION`, `…/s/STATUS/…`, `…/u/HASH/…` | index entries | plain, empty |
+//! | | `d/TIME/TENANT/CONNECTION/SET` | index entries: what is due when | plain, empty |
 //! | `s.NN` | `email/HASH` | `EmailClaim`: whose address it is | system |
 //! | | `key/ID` | `ApiKey`, for authentication | system |
 //! | | `link/HASH`, `state/HASH`, `ticket/HASH` | one-time things of a connect flow | system |
@@ -184,6 +185,14 @@ pub mod keys {
     pub fn by_end_user(tenant: &TenantId, end_user: &EndUserId, id: &ConnectionId) -> Key {
         connection_key(id.partition(), format!("{}{id}", end_user_prefix(tenant, end_user)))
     }
+
+    /// What is due, in the order of time: seconds since the epoch, written so that they sort.
+    pub fn due(tenant: &TenantId, at: jiff::Timestamp, id: &ConnectionId, set: &TokenSetName) -> Key {
+        let second = u64::try_from(at.as_second()).unwrap_or(0);
+        connection_key(id.partition(), format!("{DUE}{second:012}/{tenant}/{id}/{set}"))
+    }
+
+    pub(in crate::store) const DUE: &str = "d/";
 
     pub(in crate::store) fn provider_prefix(tenant: &TenantId, provider: &ProviderId) -> String {
         format!("i/{tenant}/p/{provider}/")

@@ -3,6 +3,7 @@
 
 mod change;
 mod connections;
+mod due;
 mod entities;
 mod error;
 mod journal;
@@ -25,6 +26,7 @@ use crate::ports::kv::{AttemptId, Batch, Commit, Key, Kv, KvError, Precondition,
 
 pub use change::Change;
 pub use connections::{ConnectionFilter, ConnectionPage};
+pub use due::{DueEntry, DuePage};
 pub use entities::{EmailClaim, OneTimeCode, ReusableLink, keys};
 pub use error::{OpenError, StoreError};
 pub use journal::{Arrival, JournalOpenError, SealedJournal, Sent, Shipped, Waiting, waiting};
