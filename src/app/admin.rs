@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use crate::domain::node::NodeRecord;
 use crate::ports::journal::JournalState;
 use crate::services::Services;
+use crate::services::sweep::SweepState;
 use crate::store::Waiting;
 
 use super::backup::Manifest;
@@ -44,6 +45,10 @@ pub enum Ask {
     ShowJournal {
         after: u64,
     },
+    /// Pause, resume or look at the refreshing that nobody asked for.
+    Sweep {
+        order: SweepOrder,
+    },
     ListNodes,
     ForgetNode {
         id: String,
@@ -55,6 +60,14 @@ pub enum Ask {
         file: PathBuf,
         force: bool,
     },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SweepOrder {
+    Pause,
+    Resume,
+    Status,
 }
 
 /// What it is told.
@@ -72,6 +85,7 @@ pub enum Told {
         was_there: bool,
     },
     Journal(JournalPage),
+    Sweep(SweepState),
     Nodes {
         nodes: Vec<NodeLine>,
     },

@@ -30,6 +30,7 @@ use crate::services::nodes::{EnterError, NodePolicy, Nodes};
 use crate::services::refresh::{Means, RefreshPolicy, Refresher};
 use crate::services::sandbox::Sandbox;
 use crate::services::standing::Standing;
+use crate::services::sweep::{self, SweepPolicy, Sweeper};
 use crate::services::vault::Vault;
 use crate::services::{Core, Services};
 use crate::settings::{self, Cache, Mode, Place as StorePlace, Settings};
@@ -92,6 +93,7 @@ impl World {
             signup: settings.accounts.signup,
             connect: settings.connect,
             refresh: settings.refresh,
+            sweep: settings.sweep,
             definitions: settings.providers.custom,
         };
         Ok(shared.services(rules, catalogue, mail))
@@ -138,6 +140,7 @@ struct Rules {
     signup: Signup,
     connect: settings::Connect,
     refresh: RefreshPolicy,
+    sweep: SweepPolicy,
     definitions: Definitions,
 }
 
@@ -167,6 +170,7 @@ impl Shared {
         let connections = self.connections(integrations.clone());
         let connect = self.connect(&rules, integrations.clone(), connections.clone());
         let refresher = self.refresher(rules.refresh, integrations.clone());
+        let sweeper = self.sweeper(rules.sweep, integrations.clone(), refresher.clone());
         let (core, known) = (self.core.clone(), self.known.clone());
         Services {
             catalogue,
@@ -178,6 +182,7 @@ impl Shared {
             connect,
             connections,
             refresher,
+            sweeper,
             journal: self.journal,
             nodes: self.nodes,
             stopping: AtomicBool::new(false),
@@ -216,6 +221,11 @@ impl Shared {
         };
         let aside = (policy, self.runtime.clone());
         Connect::new(self.core.clone(), integrations, connections, self.outbound.clone(), aside)
+    }
+
+    fn sweeper(&self, policy: SweepPolicy, integrations: Arc<Integrations>, refresher: Arc<Refresher>) -> Sweeper {
+        let (core, connections, nodes) = (self.core.clone(), self.known.clone(), self.nodes.clone());
+        Sweeper::new(sweep::Means { core, connections, integrations, refresher, nodes }, policy)
     }
 
     fn refresher(&self, policy: RefreshPolicy, integrations: Arc<Integrations>) -> Arc<Refresher> {

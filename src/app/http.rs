@@ -104,7 +104,7 @@ pub(super) fn public(listener: TcpListener, limits: &settings::Server, state: we
     Ok(server.listen(listener)?.run())
 }
 
-/// Health alone, on a listener that the public does not reach.
+/// Health and metrics, on a listener that the public does not reach.
 pub(super) fn ops(listener: TcpListener, limits: &settings::Server, state: web::Data<State>) -> io::Result<Server> {
     let server =
         HttpServer::new(move || App::new().app_data(state.clone()).wrap(from_fn(middleware::observe)).configure(configure_ops))

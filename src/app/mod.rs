@@ -172,7 +172,7 @@ impl Application {
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "serving");
         tokio::select! {
             () = stop => {}
-            () = state.services.nodes.run() => {}
+            () = state.services.aside() => {}
             () = admin::serve(admin, &state.services) => return Err(io::Error::other("the admin socket broke down")),
             ended = public.failed() => return ended.and(Err(io::Error::other("the server ended by itself"))),
         }

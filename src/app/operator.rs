@@ -9,7 +9,7 @@ pub use crate::services::resume::Progress;
 use crate::services::resume::Tried;
 use secrecy::SecretString;
 
-use super::admin::{Ask, JOURNAL_PAGE, JournalPage, NodeLine, Told, TriedLine};
+use super::admin::{Ask, JOURNAL_PAGE, JournalPage, NodeLine, SweepOrder, Told, TriedLine};
 use super::backup;
 
 /// Does what is asked.
@@ -17,6 +17,7 @@ pub async fn perform(services: &Services, ask: Ask, progress: &Progress) -> Told
     let told = match ask {
         Ask::CreateTenant { email, password } => create_tenant(services, &email, password.into()).await,
         Ask::ShowJournal { after } => show_journal(services, after).await,
+        Ask::Sweep { order } => Ok(sweep(services, order)),
         Ask::ListNodes => list_nodes(services).await,
         Ask::Resume { force } => resume(services, force, progress).await,
         Ask::Backup { file, force } => {
@@ -37,6 +38,15 @@ async fn create_tenant(services: &Services, email: &str, password: SecretString)
 async fn show_journal(services: &Services, after: u64) -> Result<Told, String> {
     let waiting = services.journal.waiting(after, JOURNAL_PAGE).await.map_err(|error| error.to_string())?;
     Ok(Told::Journal(JournalPage::of(services.journal.state(), waiting)))
+}
+
+fn sweep(services: &Services, order: SweepOrder) -> Told {
+    match order {
+        SweepOrder::Pause => services.sweeper.pause(),
+        SweepOrder::Resume => services.sweeper.resume(),
+        SweepOrder::Status => {}
+    }
+    Told::Sweep(services.sweeper.state())
 }
 
 async fn list_nodes(services: &Services) -> Result<Told, String> {

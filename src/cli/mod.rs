@@ -17,12 +17,15 @@ pub mod provider;
 mod provider_files;
 mod resume;
 mod serve;
+mod sweep;
 mod tenant;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::app::admin::SweepOrder;
 
 use failure::Failure;
 
@@ -67,6 +70,9 @@ enum Command {
     /// Look at the journal of a node.
     #[command(subcommand)]
     Journal(JournalCommand),
+    /// Pause and resume the refreshing that nobody asked for.
+    #[command(subcommand)]
+    Sweep(SweepCommand),
     /// Ask the server whether it does its work.
     Healthcheck(healthcheck::HealthcheckArgs),
 }
@@ -81,6 +87,16 @@ enum ConfigCommand {
 enum KeyCommand {
     /// Print a new master key.
     Generate(key::GenerateArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum SweepCommand {
+    /// Start no refresh that nobody asked for.
+    Pause(sweep::SweepArgs),
+    /// Start them again.
+    Resume(sweep::SweepArgs),
+    /// Say how much is due and not yet refreshed.
+    Status(sweep::SweepArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -172,6 +188,9 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Provider(ProviderCommand::Compare(args)) => return provider_files::compare(args),
         Command::Key(KeyCommand::Generate(args)) => key::generate(args)?,
         Command::Journal(JournalCommand::Show(args)) => journal::show(args)?,
+        Command::Sweep(SweepCommand::Pause(args)) => sweep::run(args, SweepOrder::Pause)?,
+        Command::Sweep(SweepCommand::Resume(args)) => sweep::run(args, SweepOrder::Resume)?,
+        Command::Sweep(SweepCommand::Status(args)) => sweep::run(args, SweepOrder::Status)?,
         Command::Healthcheck(args) => healthcheck::run(args)?,
     }
     Ok(ExitCode::SUCCESS)

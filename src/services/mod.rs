@@ -8,12 +8,14 @@ pub mod catalogue;
 pub mod connect;
 pub mod connections;
 pub mod defined;
+pub mod fetched;
 pub mod integrations;
 pub mod nodes;
 pub mod refresh;
 pub mod resume;
 pub mod sandbox;
 pub mod standing;
+pub mod sweep;
 pub mod vault;
 
 use std::sync::Arc;
@@ -108,11 +110,17 @@ pub struct Services {
     pub refresher: Arc<refresh::Refresher>,
     pub journal: Arc<SealedJournal>,
     pub nodes: Arc<nodes::Nodes>,
+    pub sweeper: sweep::Sweeper,
     /// Set when the server begins to stop.
     pub stopping: AtomicBool,
 }
 
 impl Services {
+    /// What a server does although nobody asks, until it is dropped.
+    pub async fn aside(&self) {
+        futures::join!(self.nodes.run(), self.vault.note_fetches(), self.sweeper.run());
+    }
+
     /// No new work begins; returns when what is in flight has landed.
     pub async fn drain(&self) {
         self.connect.drain().await;

@@ -18,6 +18,7 @@ use crate::store::{RecordKey, StoreError, keys};
 use super::Core;
 use super::cached::{Cached, Found};
 use super::connect::{Connect, MadeLink};
+use super::fetched::Fetched;
 use super::integrations::{Active, Integrations};
 use super::refresh::{Order, Outcome, Refresher, Setback, Why};
 
@@ -31,6 +32,7 @@ pub struct Vault {
     connections: Arc<Cached<Connection>>,
     refresher: Arc<Refresher>,
     connect: Connect,
+    fetched: Fetched,
 }
 
 /// Which token, and how fresh.
@@ -107,7 +109,13 @@ impl Vault {
         refresher: Arc<Refresher>,
         connect: Connect,
     ) -> Self {
-        Self { core, integrations, connections, refresher, connect }
+        let fetched = Fetched::new(core.clone(), connections.clone());
+        Self { core, integrations, connections, refresher, connect, fetched }
+    }
+
+    /// Writes down who fetches tokens, until it is dropped.
+    pub async fn note_fetches(&self) {
+        self.fetched.run().await;
     }
 
     pub async fn token(&self, caller: &Caller, query: TokenQuery) -> Result<Served, Refusal> {
@@ -131,7 +139,10 @@ impl Vault {
             let now = self.core.clock.now();
             let order = || order(&asked.active, &current, &name, set.generation);
             match self.need(&asked, &current.record, set, now)? {
-                Need::Nothing(warning) => return Ok(served(&current, name, now, warning)),
+                Need::Nothing(warning) => {
+                    self.fetched.note(&current.record);
+                    return Ok(served(&current, name, now, warning));
+                }
                 Need::Soon => {
                     self.refresher.start(order());
                     let warning = set.last_error.is_some().then_some(Warning::RefreshFailing);

@@ -19,6 +19,7 @@ use crate::services::accounts::Signup;
 use crate::services::defined::Definitions;
 use crate::services::integrations::RedirectStyle;
 use crate::services::refresh::RefreshPolicy;
+use crate::services::sweep::SweepPolicy;
 use crate::store::Keyring;
 
 pub use show::{Shown, effective};
@@ -45,6 +46,7 @@ pub struct Settings {
     pub mail: Option<Mail>,
     pub connect: Connect,
     pub refresh: RefreshPolicy,
+    pub sweep: SweepPolicy,
     pub cache: Cache,
     pub providers: Providers,
     pub egress: Vec<Allow>,

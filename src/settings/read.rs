@@ -11,6 +11,7 @@ use crate::services::accounts::Signup;
 use crate::services::defined::Definitions;
 use crate::services::integrations::RedirectStyle;
 use crate::services::refresh::RefreshPolicy;
+use crate::services::sweep::SweepPolicy;
 use crate::store::{Keyring, MasterKey};
 
 use super::reader::Reader;
@@ -50,6 +51,7 @@ pub(super) fn read_all(reader: &mut Reader<'_>, mode: Mode) -> Option<Settings> 
     let mail = mail(reader, mode);
     let connect = connect(reader);
     let refresh = refresh(reader);
+    let sweep = sweep(reader);
     let cache = cache(reader);
     let providers = providers(reader, connect.as_ref());
     let egress = reader.items("egress.allow");
@@ -66,6 +68,7 @@ pub(super) fn read_all(reader: &mut Reader<'_>, mode: Mode) -> Option<Settings> 
         mail,
         connect: connect?,
         refresh,
+        sweep,
         cache,
         providers: providers?,
         egress,
@@ -245,6 +248,11 @@ fn refresh(reader: &mut Reader<'_>) -> RefreshPolicy {
         breaker: reader.span("refresh.breaker", SECOND..=60 * MINUTE),
         rate: reader.number("refresh.rate", 1..=1_000_000) as u32,
     }
+}
+
+fn sweep(reader: &mut Reader<'_>) -> SweepPolicy {
+    let days = reader.number("refresh.proactive_days", 1..=3650) as u32;
+    SweepPolicy { proactive: reader.flag("refresh.proactive"), recently: DAY * days }
 }
 
 fn cache(reader: &mut Reader<'_>) -> Cache {

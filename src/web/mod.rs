@@ -9,6 +9,7 @@ pub mod endpoint;
 pub mod error;
 pub mod fields;
 pub mod lenient;
+pub mod metrics;
 pub mod middleware;
 pub mod oauth;
 pub mod openapi;
@@ -28,7 +29,7 @@ use crate::services::Services;
 
 use endpoint::Endpoint;
 
-/// The paths that `server.ops_listen` answers.
+/// The public paths that `server.ops_listen` answers, too.
 const OPS: [&str; 2] = ["/healthz", "/readyz"];
 
 /// What handlers share.
@@ -110,9 +111,14 @@ pub fn configure(config: &mut web::ServiceConfig) {
     register(config, table());
 }
 
+/// What the operator's own listener answers besides; the public never reaches it.
+pub fn ops_table() -> Vec<Endpoint> {
+    vec![endpoint::browser(Method::GET, "/metrics", metrics::show)]
+}
+
 /// Registers what the operator's own listener answers.
 pub fn configure_ops(config: &mut web::ServiceConfig) {
-    register(config, table().into_iter().filter(|endpoint| OPS.contains(&endpoint.path)));
+    register(config, table().into_iter().filter(|endpoint| OPS.contains(&endpoint.path)).chain(ops_table()));
 }
 
 /// One resource per path, which answers a wrong method by itself.

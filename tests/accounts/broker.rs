@@ -20,6 +20,7 @@ use claviger::services::defined::{Defined, Definitions};
 use claviger::services::integrations::{Integrations, RedirectStyle};
 use claviger::services::nodes::{NodePolicy, Nodes};
 use claviger::services::refresh::{Means, RefreshPolicy, Refresher};
+use claviger::services::sweep::{self, SweepPolicy, Sweeper};
 use claviger::services::vault::Vault;
 use claviger::services::{Core, Services};
 use tokio::runtime::Handle;
@@ -68,6 +69,14 @@ pub async fn services(core: &Core, accounts: Accounts, api_keys: ApiKeys) -> Ser
         runtime: runtime.clone(),
     };
     let refresher = Arc::new(Refresher::new(means, refresh));
+    let swept = sweep::Means {
+        core: core.clone(),
+        connections: known.clone(),
+        integrations: integrations.clone(),
+        refresher: refresher.clone(),
+        nodes: nodes.clone(),
+    };
+    let sweeper = Sweeper::new(swept, SweepPolicy { proactive: false, recently: Duration::ZERO });
     let vault = Vault::new(core.clone(), integrations.clone(), known, refresher.clone(), connect.clone());
     let stopping = std::sync::atomic::AtomicBool::new(false);
     Services {
@@ -82,6 +91,7 @@ pub async fn services(core: &Core, accounts: Accounts, api_keys: ApiKeys) -> Ser
         vault,
         connections,
         refresher,
+        sweeper,
         nodes,
         journal,
     }

@@ -37,6 +37,7 @@ mod oauthhandler;
 mod races;
 mod restore;
 mod shapes;
+mod sweep;
 mod tokens;
 mod unruly_kv;
 mod world;

@@ -457,6 +457,8 @@ fn settings(setup: &Setup, folder: &Path) -> Settings {
         ("accounts.signup", "open".to_owned()),
         ("providers.dir", providers.display().to_string()),
         ("sandbox.enabled", "true".to_owned()),
+        // What is refreshed and when is the test's to say.
+        ("refresh.proactive", "false".to_owned()),
         ("sandbox.listen", String::new()),
     ];
     fixed.extend(setup.settings.iter().cloned());

@@ -27,6 +27,7 @@ use claviger::services::integrations::{EnableProvider, Integrations, RedirectSty
 use claviger::services::nodes::{NodePolicy, Nodes};
 use claviger::services::refresh::{Means, RefreshPolicy, Refresher};
 use claviger::services::standing::Standing;
+use claviger::services::sweep::{self, SweepPolicy, Sweeper};
 use claviger::services::vault::Vault;
 use claviger::services::{Core, Services};
 use claviger::store::{Change, Keyring, MasterKey, Store, keys};
@@ -217,7 +218,16 @@ async fn services(core: &Core, provider: &Arc<FakeProvider>, folder: &std::path:
         runtime: runtime.clone(),
     };
     let refresher = Arc::new(Refresher::new(means, RefreshPolicy::default()));
+    let swept = sweep::Means {
+        core: core.clone(),
+        connections: cache.clone(),
+        integrations: integrations.clone(),
+        refresher: refresher.clone(),
+        nodes: nodes.clone(),
+    };
+    let sweeper = Sweeper::new(swept, SweepPolicy { proactive: false, recently: Duration::ZERO });
     Services {
+        sweeper,
         stopping: std::sync::atomic::AtomicBool::new(false),
         core: core.clone(),
         catalogue,

@@ -112,6 +112,11 @@ impl Nodes {
         self.watched.peer(id, steady)
     }
 
+    /// Whether a node works at present, as far as this one saw.
+    pub fn is_live(&self, node: &NodeRecord) -> bool {
+        !node.stopped && !node.forgotten && self.owner(&node.id).silent < node.silence()
+    }
+
     /// The same for people: `None` where this process has not watched.
     pub fn silence(&self, id: &str) -> Option<Duration> {
         self.watched.has_looked().then(|| self.owner(id).silent)

@@ -3,7 +3,7 @@
 //! nodes share a pace by dividing it. What a single connection may do is said by its flight record.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,12 +20,15 @@ use crate::services::integrations::Active;
 
 /// What is idle is forgotten when a table has grown by this many entries.
 const TIDY_EVERY: usize = 1024;
+/// What an answer can be, in the order in which they are counted.
+const CLASSES: [&str; 7] = ["success", "dead_grant", "integration_broken", "misconfigured", "throttled", "not_sent", "in_doubt"];
 
 /// One per node.
 pub struct Admission {
     rest: Duration,
     rate: Rate,
     nodes: AtomicU32,
+    answers: [AtomicU64; CLASSES.len()],
     table: Mutex<Table>,
 }
 
@@ -79,7 +82,8 @@ struct Table {
 impl Admission {
     /// `rest` is how long an open breaker waits for its next probe; `rate` holds for a provider whose file names none.
     pub fn new(rest: Duration, rate: Rate) -> Arc<Self> {
-        Arc::new(Self { rest, rate, nodes: AtomicU32::new(1), table: Mutex::default() })
+        let (nodes, answers, table) = (AtomicU32::new(1), Default::default(), Mutex::default());
+        Arc::new(Self { rest, rate, nodes, answers, table })
     }
 
     /// So many nodes share each provider's rate.
@@ -121,6 +125,18 @@ impl Admission {
         let integration = self.integration(&mut table, &names).rest(asking.connection, now).map(|rest| rest.left);
         let pace = self.pace(&mut table, &names, asking.active).wait(now, self.nodes());
         host.max(integration).max((!pace.is_zero()).then_some(pace))
+    }
+
+    /// How many requests that nobody waits for may be under way to a provider: half of what it takes at once, so
+    /// that whoever asks finds room.
+    pub fn at_once(&self, active: &Active) -> usize {
+        let burst = active.provider.refresh().rate().unwrap_or(self.rate).burst;
+        usize::try_from(burst / self.nodes() / 2).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// How often each class was answered since the start, success first.
+    pub fn answers(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        CLASSES.iter().zip(&self.answers).map(|(class, count)| (*class, count.load(Ordering::Relaxed)))
     }
 
     /// How many hosts, and how many integrations, rest.
@@ -189,6 +205,9 @@ impl Permit {
     /// What came of it; `None` is success.
     pub fn answered(mut self, class: Option<FailureClass>, code: &str, now: Duration) {
         self.answered = true;
+        if let Some(count) = self.admission.answers.get(place(class)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
         let (host, integration) = (breaker::sign_of_host(class, code), breaker::sign_of_integration(class, code));
         self.tell(host, integration, class == Some(FailureClass::Throttled), now);
     }
@@ -228,6 +247,19 @@ impl Table {
         self.integrations.retain(|_, (_, breaker)| !breaker.is_idle(now));
         self.paces.retain(|_, pace| !pace.is_idle(now));
         self.tidy_at = self.hosts.len() + self.integrations.len() + self.paces.len() + TIDY_EVERY;
+    }
+}
+
+/// In [`CLASSES`].
+fn place(class: Option<FailureClass>) -> usize {
+    match class {
+        None => 0,
+        Some(FailureClass::DeadGrant) => 1,
+        Some(FailureClass::IntegrationBroken) => 2,
+        Some(FailureClass::Misconfigured) => 3,
+        Some(FailureClass::Throttled) => 4,
+        Some(FailureClass::NotSent) => 5,
+        Some(FailureClass::InDoubt) => 6,
     }
 }
 

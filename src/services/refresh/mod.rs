@@ -167,6 +167,16 @@ impl Refresher {
         &self.policy
     }
 
+    /// Who else decides whether a provider is asked.
+    pub fn admission(&self) -> &Arc<Admission> {
+        &self.admission
+    }
+
+    /// Flights that have not landed.
+    pub fn under_way(&self) -> usize {
+        self.tasks.len()
+    }
+
     /// How long answers were in memory alone, since the start.
     pub fn window(&self) -> Summary {
         self.window.summary()
