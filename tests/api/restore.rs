@@ -128,7 +128,7 @@ async fn a_file_put_back_in_its_place_is_noticed_and_stays_noticed() {
     assert!(matches!(resumed(&app).await, Told::Resumed { tried } if tried.len() == 1 && tried[0].refused.is_none()));
     assert_eq!(tenant.at(&app).token("fake", "alice").await["generation"], 3);
     let (status, said) = tenant.at(&app).get("/readyz").await;
-    assert_eq!((status, said), (200, json!({ "status": "ok" })));
+    assert_eq!((status, said), (200, json!({ "status": "ok", "notes": [] })));
 }
 
 /// `claviger resume`, while time passes: ten times as fast as it does, so that no call to the provider is late.
