@@ -6,10 +6,10 @@ mod clock;
 mod fake_provider;
 #[path = "../support/figures.rs"]
 mod figures;
-#[path = "../support/ledger/mod.rs"]
-mod ledger;
 #[path = "../support/forbidden.rs"]
 mod forbidden;
+#[path = "../support/ledger/mod.rs"]
+mod ledger;
 #[path = "../support/oidc.rs"]
 mod oidc;
 #[path = "../support/redis.rs"]

@@ -86,7 +86,7 @@ fn callback(dice: &mut Dice, scenery: &Scenery) {
     let query = dice.damaged(query.join("&"));
     let pairs: Vec<(String, String)> = form_urlencoded::parse(&query).into_owned().collect();
     for provider in &scenery.providers {
-        let Ok(valid) = callback::validate(provider, &pairs) else { continue };
+        let Ok(valid) = callback::validate(provider, None, &pairs) else { continue };
         let code = valid.code().expose_secret();
         assert!(!code.is_empty() && code.len() <= CODE_MAX && !code.chars().any(char::is_control));
         assert!(valid.kept().values().all(|kept| kept.len() <= callback::KEPT_MAX));
@@ -114,8 +114,9 @@ fn judge(provider: &Provider, said: &HttpAnswer) {
         Err(failure) => check_failure(&failure, said),
         Ok(answer) => {
             check_tokens(&answer, said);
-            for lookup in token_request::after_connect(provider, &client(&secret), &answer).unwrap_or_default() {
-                if let Ok(found) = lookup.read(said, started) {
+            for step in &provider.spec().after_connect {
+                let lookup = token_request::look_up(provider, step, &client(&secret), &answer).ok().flatten();
+                if let Some(Ok(found)) = lookup.map(|lookup| lookup.read(said, started)) {
                     assert!(found.metadata.values().all(|kept| kept.to_string().len() <= KEPT_MAX));
                 }
             }

@@ -220,9 +220,9 @@ fn a_callback_of_the_largest_size_takes_bounded_time() {
     let file = defined(&format!("{LEAST}{keep}")).unwrap();
     for name in ["code", "realm", "x"] {
         let pairs: Vec<_> = (0..PAIRS_MAX).map(|n| (format!("{name}{n}"), "c".repeat(8_000))).collect();
-        bounded(name, || callback::validate(&file.provider, &pairs)).unwrap_err();
+        bounded(name, || callback::validate(&file.provider, None, &pairs)).unwrap_err();
         let many = vec![(name.to_owned(), String::new()); 100_000];
-        bounded(name, || callback::validate(&file.provider, &many)).unwrap_err();
+        bounded(name, || callback::validate(&file.provider, None, &many)).unwrap_err();
     }
 }
 

@@ -7,8 +7,9 @@ use std::path::Path;
 use claviger::domain::ids::ProviderId;
 use claviger::domain::provider::Provider;
 use claviger::domain::secret::SecretString;
-use claviger::oauth::client::Client;
+use claviger::oauth::client::{Client, Moment, NOTHING};
 use claviger::oauth::provider_file::{Shelf, Source, parse};
+use jiff::Timestamp;
 
 const ACME: &str = r#"
 name = "Acme"
@@ -95,7 +96,15 @@ impl Scenery {
 pub fn client(secret: &SecretString) -> Client<'_> {
     static PARAMS: BTreeMap<String, String> = BTreeMap::new();
     static SECRETS: BTreeMap<String, SecretString> = BTreeMap::new();
-    Client { client_id: "c", client_secret: Some(secret), params: &PARAMS, secret_params: &SECRETS }
+    Client {
+        client_id: "c",
+        client_secret: Some(secret),
+        params: &PARAMS,
+        secret_params: &SECRETS,
+        redirect_uri: "https://broker.example/cb",
+        metadata: &NOTHING,
+        moment: Some(Moment { now: Timestamp::UNIX_EPOCH, random: [7; 16] }),
+    }
 }
 
 fn acme(kind: &str) -> String {

@@ -270,6 +270,12 @@ fn server_beside(answer: Vec<u8>) -> (String, std::sync::mpsc::Receiver<()>) {
     (url, tells)
 }
 
+/// What a stopped process does: one thread runs everything here, so that holding it holds all.
+#[expect(clippy::disallowed_methods, reason = "it is the block itself that the test is about")]
+fn stand_still() {
+    std::thread::sleep(2 * SHORT);
+}
+
 /// The whole process is stopped from the request to the end of the deadline and beyond. One thread runs
 /// it all here, so holding it stops everything.
 #[tokio::test]
@@ -281,7 +287,7 @@ async fn what_has_arrived_while_the_process_was_stopped_is_read() {
                 tokio::task::yield_now().await;
             }
             tells.recv().unwrap();
-            std::thread::sleep(2 * SHORT);
+            stand_still();
         };
         let (answer, ()) = tokio::join!(outbound.call(post(&url), SHORT), stop);
         assert_eq!(answer.map(|answer| answer.body.len()), Ok(length));
@@ -292,7 +298,7 @@ async fn what_has_arrived_while_the_process_was_stopped_is_read() {
 async fn what_connects_after_the_deadline_is_not_sent() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/token", listener.local_addr().unwrap());
-    let (outbound, stop) = (on_loopback(), async { std::thread::sleep(2 * SHORT) });
+    let (outbound, stop) = (on_loopback(), async { stand_still() });
     // The connection is begun, the process stopped, and the connection made meanwhile.
     let (answer, ()) = tokio::join!(outbound.call(post(&url), SHORT), stop);
     assert!(matches!(answer, Err(CallError::NotSent(_))), "{answer:?}");
