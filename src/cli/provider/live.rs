@@ -69,8 +69,6 @@ pub async fn walk(provider: &Provider, live: Live) -> Result<(), Failure> {
     out::line(&format!("redirect URI  {}  (register it at the provider; any path of {address} is heard)", walk.redirect_uri))?;
     let (valid, pkce) = walk.consent(callbacks).await?;
     let mut answer = walk.exchange(&valid, pkce.as_ref()).await?;
-    let kept = valid.kept().iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
-    answer.metadata.extend(kept);
     walk.look_up(&mut answer).await?;
     walk.refresh(answer).await
 }
@@ -144,8 +142,9 @@ impl Walk<'_> {
         let call = token_request::exchange(self.provider, &self.client(), &flow);
         let started = self.clock.now();
         let answer = self.call("exchange", call.map_err(|cause| Failure::Failed(cause.to_string()))?).await?;
-        let answer = judge_exchange(self.provider, &answer, started).map_err(refused("exchange"))?;
+        let mut answer = judge_exchange(self.provider, &answer, started).map_err(refused("exchange"))?;
         said("exchange", &answer)?;
+        answer.metadata.extend(kept.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))));
         let call = token_request::extend(self.provider, &self.client(), &answer);
         let Some(call) = call.map_err(|cause| Failure::Failed(cause.to_string()))? else { return Ok(answer) };
         let started = self.clock.now();

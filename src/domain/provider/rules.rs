@@ -35,27 +35,7 @@ pub fn faults(spec: &ProviderSpec) -> Vec<Fault> {
     check.papers();
     check.params();
     check.authorize();
-    let callback: BTreeSet<&str> = spec.callback.keep.iter().map(String::as_str).collect();
-    check.request("token", &spec.token, EXCHANGE, &Kept { callback: &callback, metadata: &BTreeSet::new() });
-    let kept = Kept { callback: &callback, metadata: &spec.kept().collect() };
-    if spec.refresh.class() != RefreshClass::None {
-        let with_itself = spec.refresh.with() == RefreshWith::AccessToken;
-        let names: Vec<&str> = REFRESH.iter().copied().filter(|name| !(with_itself && *name == "refresh_token")).collect();
-        check.request("refresh", &spec.refresh.request, &names, &kept);
-    }
-    if let Some(extend) = &spec.extend {
-        let answered = spec.response.keep.keys().map(String::as_str).chain(callback.iter().copied()).collect();
-        check.request("extend", extend, EXTEND, &Kept { callback: &callback, metadata: &answered });
-    }
-    if spec.refresh.with() == RefreshWith::AccessToken && spec.refresh.class() == RefreshClass::None {
-        check.fault("refresh.with", "says with what a refresh is made, where the class says that there is none");
-    }
-    if spec.response.sets.len() > 1 && (spec.extend.is_some() || spec.refresh.with() == RefreshWith::AccessToken) {
-        check.fault("response.sets", "must be one where tokens extend themselves");
-    }
-    if let Some(revoke) = &spec.revoke {
-        check.request("revoke", &revoke.request, REVOKE, &kept);
-    }
+    check.requests();
     check.lookups();
     check.responses();
     check.usage();
@@ -180,6 +160,31 @@ impl Check<'_> {
         }
     }
 
+    fn requests(&mut self) {
+        let spec = self.spec;
+        let callback: BTreeSet<&str> = spec.callback.keep.iter().map(String::as_str).collect();
+        self.request("token", &spec.token, EXCHANGE, &Kept { callback: &callback, metadata: &BTreeSet::new() });
+        let kept = Kept { callback: &callback, metadata: &spec.kept().collect() };
+        if spec.refresh.class() != RefreshClass::None {
+            let with_itself = spec.refresh.with() == RefreshWith::AccessToken;
+            let names: Vec<&str> = REFRESH.iter().copied().filter(|name| !(with_itself && *name == "refresh_token")).collect();
+            self.request("refresh", &spec.refresh.request, &names, &kept);
+        }
+        if let Some(extend) = &spec.extend {
+            let answered = spec.response.keep.keys().map(String::as_str).chain(callback.iter().copied()).collect();
+            self.request("extend", extend, EXTEND, &Kept { callback: &callback, metadata: &answered });
+        }
+        if spec.refresh.with() == RefreshWith::AccessToken && spec.refresh.class() == RefreshClass::None {
+            self.fault("refresh.with", "says with what a refresh is made, where the class says that there is none");
+        }
+        if spec.response.sets.len() > 1 && (spec.extend.is_some() || spec.refresh.with() == RefreshWith::AccessToken) {
+            self.fault("response.sets", "must be one where tokens extend themselves");
+        }
+        if let Some(revoke) = &spec.revoke {
+            self.request("revoke", &revoke.request, REVOKE, &kept);
+        }
+    }
+
     fn lookups(&mut self) {
         let spec = self.spec;
         let callback: BTreeSet<&str> = spec.callback.keep.iter().map(String::as_str).collect();
@@ -233,9 +238,8 @@ impl Check<'_> {
             self.fault(at, "must begin with https:// and a host, or with a param of the kind `origin`");
         }
         for name in url.host_names() {
-            if let Some(rule) = name.strip_prefix("callback.").and_then(|name| self.spec.callback.hosts.get(name))
-                && kept.callback.contains(name.trim_start_matches("callback."))
-            {
+            let late = name.strip_prefix("callback.").filter(|name| kept.callback.contains(name));
+            if let Some(rule) = late.and_then(|name| self.spec.callback.hosts.get(name)) {
                 let in_front = *rule == HostRule::Label;
                 if !url.host_is(name, in_front) {
                     let rule = if in_front { "stands in front of a domain" } else { "is a whole host" };

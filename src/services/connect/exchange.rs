@@ -54,11 +54,11 @@ impl Connect {
         let verifier = pending.pkce_verifier.as_ref();
         let scopes = if pending.subject.scopes.is_empty() { &integration.scopes } else { &pending.subject.scopes };
         let flow = Authorization { code, kept, redirect_uri: client.redirect_uri, verifier, state, scopes };
-        let (answer, started) = self.exchange(active, &client, &flow).await?;
-        let (mut answer, started) = self.extend(active, &client, answer, started).await?;
+        let (mut answer, started) = self.exchange(active, &client, &flow).await?;
         for (name, value) in kept {
             answer.metadata.entry(name.clone()).or_insert_with(|| Value::String(value.clone()));
         }
+        let (mut answer, started) = self.extend(active, &client, answer, started).await?;
         self.look_up(active, &client, &mut answer).await?;
         Ok(Obtained { answer, started })
     }
