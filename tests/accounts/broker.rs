@@ -64,7 +64,7 @@ pub async fn services(core: &Core, accounts: Accounts, api_keys: ApiKeys) -> Ser
         connections: known.clone(),
         integrations: integrations.clone(),
         journal: journal.clone(),
-        outbound: outbound,
+        outbound,
         nodes: nodes.clone(),
         runtime: runtime.clone(),
     };

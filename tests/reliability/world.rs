@@ -74,10 +74,6 @@ impl World {
         self.settings.insert(variable(setting), value.to_owned());
     }
 
-    pub fn set_refresh(&mut self, lines: &str) {
-        lines.clone_into(&mut self.refresh);
-    }
-
     /// A node with a folder of its own, not started yet. It reaches the ledger by a door of its own.
     pub fn node(&self, name: &str) -> Node {
         let folder: PathBuf = self.path().join(name);
@@ -135,7 +131,6 @@ pub enum Ends {
     Truly,
     /// Long ago.
     Over,
-    At(jiff::Timestamp),
 }
 
 /// An end user and the grant they gave last.
@@ -235,7 +230,6 @@ impl Tenant {
                 fields["expires_in"] = json!(left.as_secs());
             }
             Ends::Over => fields["expires_at"] = json!("2020-01-01T00:00:00Z"),
-            Ends::At(moment) => fields["expires_at"] = json!(moment.to_string()),
         }
         self.ok("/import-connection", fields).await;
     }
