@@ -195,7 +195,7 @@ impl View<'_> {
     fn kept(&self, keep: &BTreeMap<String, Pointer>) -> BTreeMap<String, Value> {
         let found = keep.iter().filter_map(|(name, pointer)| Some((name, self.find(pointer)?)));
         found
-            .filter(|(_, value)| is_within_depth(value, KEPT_DEPTH_MAX) && is_within_size(value, KEPT_MAX))
+            .filter(|(_, value)| is_within_size(value, KEPT_MAX) && is_within_depth(value, KEPT_DEPTH_MAX))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect()
     }

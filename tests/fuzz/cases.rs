@@ -3,7 +3,7 @@
 use claviger::domain::call::HttpAnswer;
 use claviger::domain::ids::{ProviderId, TokenSetName};
 use claviger::domain::provider::Provider;
-use claviger::domain::provider::template::{Template, UrlTemplate, Values};
+use claviger::domain::provider::template::{RENDERED_MAX, Template, UrlTemplate, Values};
 use claviger::domain::secret::ExposeSecret;
 use claviger::domain::tokens::{ProviderFailure, TokenAnswer};
 use claviger::oauth::callback::{self, CODE_MAX};
@@ -48,7 +48,8 @@ fn template(dice: &mut Dice) {
     if let Ok(template) = Template::parse(&text)
         && let Ok(rendered) = template.render(&values)
     {
-        assert!(rendered.len() <= text.len() + text.matches('{').count() * longest, "{text:?}");
+        let plain = text.len() + text.matches('{').count() * longest;
+        assert!(rendered.len() <= if text.contains('(') { RENDERED_MAX } else { plain }, "{text:?}");
     }
     if let Ok(url) = UrlTemplate::parse(&text) {
         assert_eq!(url.as_str(), text);
@@ -85,8 +86,9 @@ fn callback(dice: &mut Dice, scenery: &Scenery) {
     let query: Vec<&str> = (0..dice.below(many)).map(|_| dice.pick(&PARTS)).collect();
     let query = dice.damaged(query.join("&"));
     let pairs: Vec<(String, String)> = form_urlencoded::parse(&query).into_owned().collect();
+    let secret = "s".into();
     for provider in &scenery.providers {
-        let Ok(valid) = callback::validate(provider, None, &pairs) else { continue };
+        let Ok(valid) = callback::validate(provider, Some(&secret), &pairs) else { continue };
         let code = valid.code().expose_secret();
         assert!(!code.is_empty() && code.len() <= CODE_MAX && !code.chars().any(char::is_control));
         assert!(valid.kept().values().all(|kept| kept.len() <= callback::KEPT_MAX));
@@ -114,9 +116,10 @@ fn judge(provider: &Provider, said: &HttpAnswer) {
         Err(failure) => check_failure(&failure, said),
         Ok(answer) => {
             check_tokens(&answer, said);
-            for step in &provider.spec().after_connect {
-                let lookup = token_request::look_up(provider, step, &client(&secret), &answer).ok().flatten();
-                if let Some(Ok(found)) = lookup.map(|lookup| lookup.read(said, started)) {
+            let steps = provider.spec().after_connect.iter();
+            let look_ups = steps.filter_map(|step| token_request::look_up(provider, step, &client(&secret), &answer).ok()?);
+            for lookup in look_ups {
+                if let Ok(found) = lookup.read(said, started) {
                     assert!(found.metadata.values().all(|kept| kept.to_string().len() <= KEPT_MAX));
                 }
             }

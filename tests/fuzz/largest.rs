@@ -1,7 +1,5 @@
 //! The largest inputs there can be, each of the shape that costs its reader most.
 
-use std::time::Instant;
-
 use claviger::domain::call::HttpAnswer;
 use claviger::domain::connection::Tokens;
 use claviger::domain::ids::{ProviderId, TokenSetName};
@@ -14,8 +12,8 @@ use claviger::ports::outbound::ANSWER_MAX;
 use jiff::Timestamp;
 
 use crate::HANG;
-use crate::memory::peak_mib;
 use crate::scenery::{Scenery, client};
+use crate::usage::{peak_mib, worked};
 
 /// What one input may add to the memory of this process.
 const MEMORY_MIB: u64 = 64;
@@ -25,9 +23,9 @@ const LEAST: &str = "name = \"N\"\nauthorize = { url = \"https://acme.example/a\
 
 /// Does it within the limits of time and memory.
 fn bounded<T>(what: &str, does: impl FnOnce() -> T) -> T {
-    let (before, begun) = (peak_mib(), Instant::now());
+    let (before, begun) = (peak_mib(), worked());
     let done = does();
-    let (took, grown) = (begun.elapsed(), peak_mib().saturating_sub(before));
+    let (took, grown) = (worked() - begun, peak_mib().saturating_sub(before));
     assert!(took < HANG, "{what} took {took:?}");
     assert!(grown < MEMORY_MIB, "{what} took {grown} MiB");
     done
@@ -216,13 +214,13 @@ fn no_pattern_takes_unbounded_time() {
 
 #[test]
 fn a_callback_of_the_largest_size_takes_bounded_time() {
-    let keep = filled("callback.keep = [\"realm\"", ",\"k{n}\"", "]", 1_000);
+    let keep = filled("callback.keep = [\"realm\"", ",\"k{n}\"", "]", 600);
     let file = defined(&format!("{LEAST}{keep}")).unwrap();
     for name in ["code", "realm", "x"] {
         let pairs: Vec<_> = (0..PAIRS_MAX).map(|n| (format!("{name}{n}"), "c".repeat(8_000))).collect();
-        bounded(name, || callback::validate(&file.provider, None, &pairs)).unwrap_err();
+        bounded(name, || callback::validate(&file.provider, Some(&"s".into()), &pairs)).unwrap_err();
         let many = vec![(name.to_owned(), String::new()); 100_000];
-        bounded(name, || callback::validate(&file.provider, None, &many)).unwrap_err();
+        bounded(name, || callback::validate(&file.provider, Some(&"s".into()), &many)).unwrap_err();
     }
 }
 
@@ -242,9 +240,13 @@ fn no_definition_makes_a_request_of_unbounded_size() {
         received_by: "test".to_owned(),
     };
     let hundred = "{refresh_token}".repeat(100);
+    let joined = format!("join({}'x')", "refresh_token, ".repeat(100));
     for (begin, part) in [
         ("[refresh.params]\n", format!("p{{n}} = \"{hundred}\"\n")),
         ("[refresh.params]\n", "p{n} = \"{refresh_token}\"\n".to_owned()),
+        ("[refresh.params]\n", format!("p{{n}} = \"{{{joined}}}\"\n")),
+        ("[refresh.params]\n", format!("p{{n}} = \"{{urlencode(urlencode({joined}))}}\"\n")),
+        ("[refresh.params]\n", "p{n} = \"{urlencode(urlencode(urlencode(refresh_token)))}\"\n".to_owned()),
         ("[refresh.headers]\n", format!("h{{n}} = \"{hundred}\"\n")),
     ] {
         for most in [1_700, 4_000, 60_000] {

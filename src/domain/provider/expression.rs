@@ -9,7 +9,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use percent_encoding::utf8_percent_encode;
 use sha2::{Digest as _, Sha256};
 
-use super::template::{COMPONENT, RenderError, TemplateError, Values};
+use super::template::{COMPONENT, RENDERED_MAX, RenderError, TemplateError, Values};
 
 /// Functions may stand in one another so deep.
 const DEPTH_MAX: usize = 4;
@@ -109,8 +109,13 @@ impl Expression {
             Expression::Name(name) => values.get(name)?.to_owned(),
             Expression::Text(text) => text.clone(),
             Expression::Call(function, arguments) => {
-                let arguments = arguments.iter().map(|argument| argument.value(values)).collect::<Result<Vec<_>, _>>()?;
-                function.of(&arguments)
+                let (mut given, mut room) = (Vec::new(), RENDERED_MAX);
+                for argument in arguments {
+                    let value = argument.value(values)?;
+                    room = room.checked_sub(value.len()).ok_or(RenderError::TooLong)?;
+                    given.push(value);
+                }
+                function.of(&given)
             }
         })
     }
