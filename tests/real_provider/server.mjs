@@ -29,7 +29,7 @@ const configuration = {
   clients: [
     client('client-post', 'client_secret_post'),
     client('client-basic', 'client_secret_basic'),
-    client('client:odd', 'client_secret_basic', 'a secret: 100%+&é=/?'),
+    client('client:odd', 'client_secret_basic', 'a secret: 100%+&=/?'),
     client('client-public', 'none', undefined),
   ],
   scopes: ['openid', 'offline_access', 'read', 'write'],

@@ -50,7 +50,7 @@ pub const BASIC_CLIENT: OidcClient = OidcClient { id: "client-basic", secret: "c
 pub const PUBLIC_CLIENT: OidcClient = OidcClient { id: "client-public", secret: "" };
 /// Sends its secret in the header, and the secret holds what a form must encode.
 #[allow(dead_code, reason = "shared by test binaries; each uses a part")]
-pub const ODD_CLIENT: OidcClient = OidcClient { id: "client:odd", secret: "a secret: 100%+&é=/?" };
+pub const ODD_CLIENT: OidcClient = OidcClient { id: "client:odd", secret: "a secret: 100%+&=/?" };
 
 /// What the token endpoint has done so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
