@@ -441,7 +441,7 @@ impl World {
                 Effect::Admit | Effect::Check => Event::Gate(self.gate(at)),
                 Effect::Judge => self.judged(at),
                 Effect::Tell(outcome) => {
-                    self.check_told(at, &outcome)?;
+                    self.check_told(&outcome)?;
                     Event::Done
                 }
                 Effect::RevokeLate(_) => {

@@ -215,13 +215,13 @@ impl World {
     }
 
     /// A commit is durable: if the store has the living token, nothing is left of what went wrong before.
-    pub fn acknowledged(&mut self, _at: usize) {
+    pub fn acknowledged(&mut self, at: usize) {
         let connection = &self.primary.connection.value;
         let Some(set) = Self::stored(connection).filter(|_| self.is_current(connection)) else { return };
         let held = records::number(&set.current);
         let family = self.provider.family(held);
-        let in_flight = self.nodes.iter().any(|node| matches!(node.pc, Pc::Sent { answer: None, .. }));
-        let quiet = !in_flight && self.orphans.is_empty() && set.generation > self.memory.unknown.0;
+        let others_fly = self.nodes.iter().any(|node| node.at != at && node.is_busy());
+        let quiet = !others_fly && self.orphans.is_empty() && set.generation > self.memory.unknown.0;
         if held == family.current && !family.revoked && quiet {
             (self.memory.destroyed, self.memory.stolen, self.memory.refused) = (false, false, false);
         }
@@ -254,8 +254,7 @@ impl World {
     }
 
     /// I3: what callers are given is durable.
-    pub fn check_told(&mut self, at: usize, outcome: &Outcome) -> Result<(), Broken> {
-        let _ = at;
+    pub fn check_told(&mut self, outcome: &Outcome) -> Result<(), Broken> {
         let Some(connection) = node::brings(outcome).filter(|connection| self.is_current(connection)) else { return Ok(()) };
         let Some(set) = Self::stored(connection) else { return Ok(()) };
         if !self.is_durable(set) && !self.memory.journal_broken {

@@ -4,6 +4,7 @@
 mod failure;
 mod landing;
 mod prepare;
+mod records;
 mod send;
 
 use std::sync::Arc;
@@ -11,14 +12,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::domain::connection::{Connection, TokenSet};
 use crate::domain::flight::{Flight, Intent};
 use crate::domain::tokens::{ProviderFailure, TokenAnswer};
 
-use super::effect::{Effect, FlightWrite, News, RecordWrite, Which, Write};
-use super::event::{Event, Found};
+use super::effect::{Effect, Which, Write};
+use super::event::Event;
 use super::outcome::{Outcome, Setback, Why};
 use super::plan::{At, Plan, Receipt};
+
+use records::Records;
 
 /// See the module [`super`] for how it is driven.
 #[derive(Debug, Clone)]
@@ -119,12 +121,6 @@ enum Verdict {
     },
 }
 
-/// Both records as last read, or written, by this flight.
-#[derive(Debug, Clone)]
-struct Records {
-    found: Arc<Found>,
-}
-
 impl Machine {
     pub fn fly(plan: Plan) -> Self {
         let name = format!("{:032x}", plan.seed);
@@ -174,7 +170,7 @@ impl Machine {
         let phase = std::mem::replace(&mut self.phase, Phase::Landed);
         match (phase, event) {
             (Phase::Fresh, Event::Begin) => self.begin(&at),
-            (Phase::Reading(goal), Event::Found(found)) => self.found(goal, Records { found: Arc::from(found) }, &at),
+            (Phase::Reading(goal), Event::Found(found)) => self.found(goal, Records::new(found), &at),
             (Phase::Reading(goal), Event::Absent) => self.absent(goal),
             (Phase::Reading(goal), Event::StoreAway) => self.not_read(goal),
             (Phase::Admitting(draft), Event::Gate(view)) => self.admitted(*draft, &view, &at),
@@ -320,13 +316,8 @@ impl Machine {
 
     /// The records now are what was written.
     fn wrote(&mut self, write: &Write) {
-        let Some(records) = &mut self.records else { return };
-        let found = Arc::make_mut(&mut records.found);
-        if let RecordWrite::Put { version, after, .. } = &write.connection {
-            (found.connection, found.version) = (after.clone(), version + 1);
-        }
-        if let Some(FlightWrite { record, version }) = &write.flight {
-            found.flight = Some((record.clone(), version.map_or(1, |version| version + 1)));
+        if let Some(records) = &mut self.records {
+            records.wrote(write);
         }
     }
 
@@ -346,52 +337,6 @@ impl Machine {
             Some(_) => intent.attempt == self.name,
             None => intent.attempt.starts_with(&self.name),
         }
-    }
-}
-
-impl Records {
-    fn connection(&self) -> &Arc<Connection> {
-        &self.found.connection
-    }
-
-    fn set(&self, plan: &Plan) -> Option<&TokenSet> {
-        self.found.connection.set(&plan.set)
-    }
-
-    fn flight(&self) -> Option<&Flight> {
-        self.found.flight.as_ref().map(|(flight, _)| flight)
-    }
-
-    fn flight_version(&self) -> Option<u64> {
-        self.found.flight.as_ref().map(|(_, version)| *version)
-    }
-
-    fn intent(&self) -> Option<&Intent> {
-        self.flight()?.intent.as_ref()
-    }
-
-    /// The connection still is of the consent that the flight is for.
-    fn is_ours(&self, plan: &Plan) -> bool {
-        !self.found.connection.is_gone() && self.found.connection.grant_id == plan.grant
-    }
-
-    fn version(&self) -> u64 {
-        self.found.version
-    }
-
-    /// A write that is derived from these records. Without a connection to put, it must still be the same.
-    fn write(&self, connection: Option<Connection>, flight: Option<Flight>, news: Vec<News>) -> Write {
-        let version = self.version();
-        let connection = match connection {
-            Some(after) => RecordWrite::Put { before: self.connection().clone(), version, after: after.into() },
-            None => RecordWrite::Require { version },
-        };
-        let flight = flight.map(|record| FlightWrite { record, version: self.flight_version() });
-        Write { epoch: self.found.epoch, connection, flight, news }
-    }
-
-    fn refreshed(&self) -> Outcome {
-        Outcome::Refreshed { connection: self.found.connection.clone(), version: Some(self.found.version) }
     }
 }
 
