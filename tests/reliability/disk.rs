@@ -67,8 +67,9 @@ impl Scene {
     async fn set(world: World, mut node: Node) -> Self {
         let mut world = world;
         node.set("journal.bytes", JOURNAL);
-        node.set("refresh.call_deadline", "5s");
+        node.set("refresh.call_deadline", "20s");
         node.set("refresh.patience", "10s");
+        node.set("refresh.proactive", "false");
         node.start();
         let tenant = world.tenant(&node).await;
         let connections = world.connections(&tenant, &[Class::Strict], CONNECTIONS, Ends::Truly).await;

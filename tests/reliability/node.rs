@@ -18,6 +18,7 @@ pub struct Node {
     pub wrapped: Vec<String>,
     child: Option<Child>,
     log: Log,
+    ops: Option<String>,
     url: Arc<Mutex<String>>,
 }
 
@@ -44,7 +45,7 @@ impl Node {
     /// `folder` exists; `settings` are environment variables.
     pub fn new(name: &str, folder: PathBuf, settings: BTreeMap<String, String>) -> Self {
         let url = Arc::new(Mutex::new("http://127.0.0.1:1".to_owned()));
-        Self { name: name.to_owned(), folder, settings, wrapped: Vec::new(), child: None, log: Log::default(), url }
+        Self { name: name.to_owned(), folder, settings, wrapped: Vec::new(), child: None, log: Log::default(), ops: None, url }
     }
 
     pub fn name(&self) -> &str {
@@ -57,6 +58,23 @@ impl Node {
 
     pub fn set(&mut self, setting: &str, value: &str) {
         self.settings.insert(variable(setting), value.to_owned());
+    }
+
+    /// Has its operator's listener there.
+    pub fn serve_metrics(&mut self, port: u16) {
+        let address = format!("127.0.0.1:{port}");
+        self.set("server.ops_listen", &address);
+        self.ops = Some(format!("http://{address}/metrics"));
+    }
+
+    /// What it says of the time that answers were in memory alone.
+    pub async fn exposed(&self) -> String {
+        #[expect(clippy::disallowed_methods, reason = "the test asks the program")]
+        let asked = reqwest::get(self.ops.clone().expect("it serves metrics")).await.expect("an answer");
+        let page = asked.text().await.expect("a page");
+        let lines = page.lines().filter_map(|line| line.split_once("refresh_exposed_seconds")?.1.strip_prefix("{quantile="));
+        let of = lines.map(|line| line.replace(['"', '}'], "")).collect::<Vec<_>>();
+        format!("node {}: {}", self.name, of.join(" "))
     }
 
     /// A command of the same settings.

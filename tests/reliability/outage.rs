@@ -15,8 +15,6 @@ use crate::node::Node;
 use crate::size::size;
 use crate::world::{Connection, Ends, HANG, Said, Tenant, World, eventually, everybody};
 
-const RESTARTS: u32 = 5;
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_dies_after_the_answers_costs_nothing() {
     let refreshes = usize::try_from(size("OUTAGE_REFRESHES", 1_000, 1_000)).unwrap();
@@ -24,7 +22,7 @@ async fn a_redis_that_dies_after_the_answers_costs_nothing() {
     let mut world = World::on_redis();
     let scene = Scene::set(&mut world, refreshes).await;
     world.redis.as_mut().unwrap().stop();
-    let scene = scene.answered().await.restarted(outage);
+    let scene = scene.answered().await.restarted(outage, 5);
     world.redis.as_mut().unwrap().restart();
     scene.end("redis gone", outage).await;
 }
@@ -37,7 +35,8 @@ async fn a_sqlite_file_that_cannot_be_written_after_the_answers_costs_nothing() 
     let mut world = World::on_sqlite();
     let scene = Scene::set(&mut world, refreshes).await;
     let lock = held(&world.path().join("claviger.db"));
-    let scene = scene.answered().await.restarted(outage);
+    // Each start waits for the file before it gives up.
+    let scene = scene.answered().await.restarted(outage, size("LOCKED_RESTARTS", 2, 5));
     drop(lock);
     scene.end("sqlite held", outage).await;
 }
@@ -66,9 +65,10 @@ impl Scene {
     /// As many as are asked for stand before the gate, written in the provider's books.
     async fn set(world: &mut World, refreshes: usize) -> Self {
         world.set("refresh.patience", "60s");
-        world.set("refresh.call_deadline", "30s");
+        world.set("refresh.call_deadline", "120s");
+        world.set("refresh.proactive", "false");
         // Room for as many answers of the largest size, since so much is reserved before one is asked for.
-        world.set("journal.bytes", &format!("{}MiB", refreshes / 4 * 4 / 3 + 16));
+        world.set("journal.bytes", &format!("{}MiB", refreshes / 2 + 16));
         let mut node = world.node("a");
         node.start();
         let tenant = world.tenant(&node).await;
@@ -79,7 +79,16 @@ impl Scene {
         let mut calls = JoinSet::new();
         for connection in connections.clone() {
             let tenant = tenant.clone();
-            calls.spawn(async move { tenant.token(&connection, false).await });
+            let held = gate.subscribe();
+            calls.spawn(async move {
+                loop {
+                    let said = tenant.token(&connection, false).await;
+                    // Who is told to come again does so while the gate is closed.
+                    if said.status != 503 || *held.borrow() {
+                        return said;
+                    }
+                }
+            });
         }
         let ledger = world.ledger.clone();
         let written = || async {
@@ -104,14 +113,15 @@ impl Scene {
     }
 
     /// Killed and stopped in turn, all through the outage; without its store it need not come up.
-    fn restarted(mut self, outage: Duration) -> Self {
+    fn restarted(mut self, outage: Duration, restarts: u64) -> Self {
+        let share = outage / u32::try_from(restarts).unwrap();
         let began = Instant::now();
-        for n in 0..RESTARTS {
+        for n in 1..=u32::try_from(restarts).unwrap() {
             // Every second time it is asked to stop, and has its share of the outage to do so.
-            if n % 2 == 1 && self.node.is_running() {
+            if n % 2 == 0 && self.node.is_running() {
                 self.node.signal("TERM");
             }
-            std::thread::sleep((outage / RESTARTS * (n + 1)).saturating_sub(began.elapsed()));
+            std::thread::sleep((share * n).saturating_sub(began.elapsed()));
             self.node.kill();
             self.restarts += 1;
             drop(self.node.try_start());
