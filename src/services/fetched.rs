@@ -55,7 +55,11 @@ impl Fetched {
             if tried.get(&id).is_some_and(|at| now.saturating_sub(*at) < TRY_AGAIN) {
                 continue;
             }
-            if let Err(error) = self.write(&tenant, &id).await {
+            let mut written = self.write(&tenant, &id).await;
+            if matches!(written, Err(StoreError::Conflict)) {
+                written = self.write(&tenant, &id).await;
+            }
+            if let Err(error) = written {
                 tracing::debug!(%error, "a fetch could not be noted");
             }
             tried.insert(id, now);

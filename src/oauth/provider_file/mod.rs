@@ -60,17 +60,20 @@ pub fn parse(id: &ProviderId, shelf: &Shelf) -> Result<ProviderFile, Vec<FileErr
     let shape: FileShape = read(source).map_err(|error| vec![error])?;
     // Most files stand alone: what was read is all there is.
     if shape.extends.is_none() {
+        bounded(source, &read(source).map_err(|error| vec![error])?)?;
         return checked(id, Owner::Catalogue, source, &shape);
     }
     let table = inherited(id, shelf).map_err(|error| vec![error])?;
     understood(id, Owner::Catalogue, source, table)
 }
 
+fn bounded(source: &Source, table: &Table) -> Result<(), Vec<FileError>> {
+    let long = limits::faults(table);
+    if long.is_empty() { Ok(()) } else { Err(long.into_iter().map(|fault| placed(source, fault)).collect()) }
+}
+
 fn understood(id: &ProviderId, owner: Owner, source: &Source, table: Table) -> Result<ProviderFile, Vec<FileError>> {
-    let long = limits::faults(&table);
-    if !long.is_empty() {
-        return Err(long.into_iter().map(|fault| placed(source, fault)).collect());
-    }
+    bounded(source, &table)?;
     let shape: FileShape = Value::Table(table).try_into().map_err(|error: toml::de::Error| {
         vec![FileError { file: source.file.clone(), line: None, at: String::new(), message: friendly(error.message()) }]
     })?;
