@@ -32,6 +32,9 @@ pub enum EventKind {
     RefreshFailed,
     #[serde(rename = "connection.in_doubt")]
     InDoubt,
+    /// It was in doubt, and a refresh has shown that it lives.
+    #[serde(rename = "connection.recovered")]
+    Recovered,
     #[serde(rename = "connection.needs_reauth")]
     NeedsReauth,
     #[serde(rename = "connection.scopes_changed")]

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::error_code::ErrorCode;
 
 /// A refusal, fit to be shown to the caller. Never holds a secret or a provider's raw words.
@@ -16,14 +18,23 @@ pub struct Refusal {
     /// Where the end user can connect (again).
     pub authorize_url: Option<String>,
     pub retry_after: Option<Duration>,
+    /// What lies behind it.
+    pub reason: Option<Box<Reason>>,
     /// For the log, never for the caller.
     #[source]
     pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+/// A plain code, and since when it is so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    pub code: String,
+    pub since: Option<Timestamp>,
+}
+
 impl Refusal {
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), field: None, authorize_url: None, retry_after: None, cause: None }
+        Self { code, detail: detail.into(), field: None, authorize_url: None, retry_after: None, reason: None, cause: None }
     }
 
     /// A field of the request is not acceptable: `field` and a rule, as in "must have …".
@@ -40,6 +51,11 @@ impl Refusal {
 
     pub fn with_retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
+        self
+    }
+
+    pub fn with_reason(mut self, reason: impl Into<String>, since: Option<Timestamp>) -> Self {
+        self.reason = Some(Box::new(Reason { code: reason.into(), since }));
         self
     }
 

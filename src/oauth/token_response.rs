@@ -51,6 +51,14 @@ pub fn judge_extend(provider: &Provider, answer: &HttpAnswer, started: Timestamp
     judge(&spec.refresh.response, &spec.refresh.response.sets, &spec.errors, answer, started)
 }
 
+/// Whether the provider's file says that this refusal need not be confirmed.
+pub fn is_final(provider: &Provider, answer: &HttpAnswer) -> bool {
+    let rules = &provider.spec().errors;
+    let body = Body::read(answer);
+    let code = code_of(rules, &body);
+    rules.finals.iter().any(|rule| rule.holds(answer.status, code.as_deref(), body.value()))
+}
+
 /// The answer to a revocation. A token that the provider no longer knows is revoked (RFC 7009 2.2).
 pub fn judge_revoke(provider: &Provider, answer: &HttpAnswer, started: Timestamp) -> Result<(), ProviderFailure> {
     let rules = &provider.spec().errors;

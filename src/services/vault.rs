@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::caller::Caller;
 use crate::domain::connection::{Connection, Freshness, Status, TokenSet};
@@ -60,6 +60,17 @@ pub struct Served {
     pub set: TokenSetName,
     pub now: Timestamp,
     pub warning: Option<Warning>,
+    /// Of [`Warning::RefreshFailing`] and [`Warning::ReauthorizationRequired`].
+    pub failing: Option<Failing>,
+}
+
+/// A refresh that fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failing {
+    /// A plain code.
+    pub reason: String,
+    pub at: Option<Timestamp>,
+    pub retry_at: Option<Timestamp>,
 }
 
 /// Why a served token is not as good as it could be.
@@ -76,6 +87,10 @@ pub enum Warning {
 }
 
 impl Warning {
+    fn is_of_a_failure(self) -> bool {
+        matches!(self, Warning::RefreshFailing | Warning::ReauthorizationRequired)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Warning::RecentlyRefreshed => "recently_refreshed",
@@ -231,26 +246,40 @@ impl Vault {
                 Why::NeedsReauth => Warning::ReauthorizationRequired,
                 _ => Warning::RefreshFailing,
             };
-            return Ok(served(current, name, now, Some(warning)));
+            let at_hand = self
+                .connections
+                .read(current.record.id.as_str(), || keys::connection(&current.record.tenant, &current.record.id))
+                .await;
+            let newest = at_hand.ok().flatten().filter(|newest| is_same(&newest.record, &current.record, &name));
+            let served = served(newest.as_ref().unwrap_or(current), name, now, Some(warning));
+            // What this node was just told is newer than the record, which may not say it at all.
+            let retry_at = SignedDuration::try_from(setback.retry_after).ok().and_then(|after| now.checked_add(after).ok());
+            let failing =
+                |known: Option<Failing>| Failing { at: known.and_then(|known| known.at), reason: setback.code, retry_at };
+            let failing = warning.is_of_a_failure().then(|| failing(served.failing));
+            return Ok(Served { failing, ..served });
         }
+        let status = current.record.status.explained();
+        let since = status.map(|status| status.since);
         Err(match setback.why {
             Why::NeedsReauth => {
                 let detail = "The provider no longer refreshes this connection; the end user must connect again.";
-                self.with_link(Refusal::new(ErrorCode::ReauthorizationRequired, detail), asked).await
+                let refusal = Refusal::new(ErrorCode::ReauthorizationRequired, detail).with_reason(setback.code, since);
+                self.with_link(refusal, asked).await
             }
             Why::IntegrationBroken => {
                 let detail = format!(
                     "The provider refuses this integration's client ({}); check client id, secret and scopes with `POST /enable-provider`. The connection itself is kept.",
                     setback.code
                 );
-                Refusal::new(ErrorCode::IntegrationBroken, detail)
+                Refusal::new(ErrorCode::IntegrationBroken, detail).with_reason(setback.code, None)
             }
             Why::Provider => {
-                let detail = format!(
-                    "The token has expired and the provider does not refresh it at present ({}); the connection is kept.",
-                    setback.code
-                );
-                Refusal::new(ErrorCode::ProviderUnavailable, detail).with_retry_after(setback.retry_after)
+                let advice = status.map_or("The connection is kept.", |status| status.advice);
+                let detail =
+                    format!("The token has expired and the provider does not refresh it at present ({}). {advice}", setback.code);
+                let refusal = Refusal::new(ErrorCode::ProviderUnavailable, detail).with_reason(setback.code, since);
+                refusal.with_retry_after(setback.retry_after)
             }
             Why::Store => {
                 let detail = "The store cannot be reached, so that no token can be refreshed safely; try again shortly.";
@@ -343,5 +372,16 @@ fn order(active: &Active, found: &Found<Connection>, set: &TokenSetName, generat
 }
 
 fn served(found: &Found<Connection>, set: TokenSetName, now: Timestamp, warning: Option<Warning>) -> Served {
-    Served { connection: found.record.clone(), set, now, warning }
+    let failing = warning.filter(|warning| warning.is_of_a_failure()).and_then(|_| failing(&found.record, &set));
+    Served { connection: found.record.clone(), set, now, warning, failing }
+}
+
+/// What the record says of the last refresh, or of the whole connection.
+fn failing(connection: &Connection, set: &TokenSetName) -> Option<Failing> {
+    let of_set = connection.set(set).and_then(|set| set.last_error.as_ref());
+    let of_set = of_set.map(|error| Failing { reason: error.code.clone(), at: Some(error.at), retry_at: error.retry_at });
+    let of_status = || connection.status.explained();
+    of_set.or_else(|| {
+        of_status().map(|status| Failing { reason: status.reason.to_owned(), at: Some(status.since), retry_at: None })
+    })
 }

@@ -3,6 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::domain::error_code::ErrorCode;
@@ -24,6 +25,13 @@ pub struct Problem {
     /// Where the end user can connect (again), where that would help.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorize_url: Option<String>,
+    /// A plain code of what lies behind it (the provider's, where it gave one), where that helps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Since when it is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
     /// Also in the header `x-request-id` and in the log.
     pub request_id: String,
 }
@@ -72,6 +80,7 @@ pub fn problem(refusal: Refusal, request_id: &str) -> HttpResponse {
     if let Some(after) = refusal.retry_after {
         answer.insert_header((RETRY_AFTER, after.as_secs().max(1).to_string()));
     }
+    let (reason, since) = refusal.reason.map(|reason| (reason.code, reason.since)).unzip();
     let problem = Problem {
         code: refusal.code.as_str(),
         title: refusal.code.title(),
@@ -79,6 +88,8 @@ pub fn problem(refusal: Refusal, request_id: &str) -> HttpResponse {
         detail: refusal.detail,
         field: refusal.field,
         authorize_url: refusal.authorize_url,
+        reason,
+        since: since.flatten(),
         request_id: request_id.to_owned(),
     };
     let body = serde_json::to_vec(&problem).unwrap_or_default();

@@ -262,3 +262,89 @@ async fn a_body_that_never_ends_is_given_up() {
         assert!(said.starts_with("HTTP/1.1 400"), "{path}: {said}");
     }
 }
+
+/// One refusal of the client rests the connection that saw it and nobody else: it may hold somebody else's tokens. Two in a row
+/// rest the integration, and new credentials end that at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_bad_import_does_not_stop_an_integration() {
+    let provider = FakeProvider::start().await;
+    let providers = vec![("fake", provider_file("Fake", &provider.url(""), "nonrotating"))];
+    let app = TestApp::with(Setup { providers, ..Setup::default() }).await;
+    let tenant = app.tenant("dev@acme.example").await;
+    tenant.enable("fake", "read").await;
+    for end_user in ["bad", "good", "third", "fourth"] {
+        let body =
+            json!({ "provider": "fake", "end_user_id": end_user, "access_token": "a", "refresh_token": "r", "expires_in": 1 });
+        assert_eq!(tenant.post("/import-connection", body).await.0, 201);
+    }
+    app.clock.advance(Duration::from_secs(2));
+    provider.next(TOKEN, Act::oauth_error(401, "invalid_client"));
+    let (status, said) = tenant.try_token("fake", "bad").await;
+    assert_eq!((status, said["reason"].as_str()), (424, Some("invalid_client")), "{said}");
+    assert_eq!(tenant.try_token("fake", "good").await.0, 200);
+    app.clock.advance(Duration::from_secs(3));
+    assert_eq!((tenant.try_token("fake", "bad").await.0, provider.refreshes()), (424, 2), "it rests by itself");
+    app.clock.advance(Duration::from_secs(30));
+    for end_user in ["bad", "third"] {
+        provider.next(TOKEN, Act::oauth_error(401, "invalid_client"));
+        assert_eq!(tenant.try_token("fake", end_user).await.0, 424);
+    }
+    assert_eq!((tenant.try_token("fake", "fourth").await.0, provider.refreshes()), (424, 4), "all rest");
+    app.clock.advance(Duration::from_secs(1));
+    tenant.enable("fake", "read").await;
+    app.clock.advance(Duration::from_secs(2));
+    assert_eq!((tenant.try_token("fake", "fourth").await.0, provider.refreshes()), (200, 5));
+}
+
+/// What a tenant sees while it is not known whether a grant lives, and once that is known.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_grant_in_doubt_says_why_since_when_and_what_to_do() {
+    let provider = FakeProvider::start().await;
+    let providers = vec![("fake", provider_file("Fake", &provider.url(""), "rotate_strict"))];
+    let app = TestApp::with(Setup { providers, ..Setup::default() }).await;
+    let tenant = app.tenant("dev@acme.example").await;
+    tenant.enable("fake", "read").await;
+    let done = Browser::default().connect_at_once(&tenant.link("fake", "alice").await).await;
+    assert_eq!(done.status, 200, "{}", done.body);
+    provider.next(TOKEN, Act::Close);
+    let forced = json!({ "provider": "fake", "end_user_id": "alice", "force_refresh": true });
+    app.clock.advance(Duration::from_secs(600));
+    let (status, said) = tenant.post("/get-access-token", forced.clone()).await;
+    assert_eq!(
+        (status, said["warning"].as_str(), said["failing"]["reason"].as_str()),
+        (200, Some("refresh_failing"), Some("no_answer"))
+    );
+    // A strict family is not risked while its access token lives: an hour, less its last minute.
+    assert_eq!(said["failing"]["retry_at"], "2026-01-01T00:59:00Z", "{said}");
+    let shown = async || {
+        let (_, listed) = tenant.get("/connections").await;
+        let (_, shown) = tenant.get(&format!("/connections/{}", text(&listed["connections"][0]["id"]))).await;
+        assert_eq!(listed["connections"][0]["status"], shown["status"]);
+        shown
+    };
+    let doubtful = shown().await;
+    assert_eq!((&doubtful["status"], &doubtful["status_reason"]), (&json!("in_doubt"), &json!("no_answer")));
+    assert_eq!(doubtful["status_since"], "2026-01-01T00:10:00Z");
+    assert!(text(&doubtful["status_advice"]).starts_with("Nothing has to be done now"));
+    assert_eq!(doubtful["token_sets"]["default"]["retry_at"], "2026-01-01T00:59:00Z");
+    app.clock.advance(Duration::from_secs(3000 - 60));
+    assert_eq!(tenant.try_token("fake", "alice").await.1["generation"], 2);
+    let recovered = shown().await;
+    assert_eq!((&recovered["status"], recovered.get("status_advice")), (&json!("active"), None));
+    let kinds: Vec<_> = recovered["history"].as_array().unwrap().iter().map(|event| text(&event["kind"])).collect();
+    for kind in ["connection.in_doubt", "connection.recovered", "connection.refreshed"] {
+        assert_eq!(kinds.iter().filter(|known| *known == kind).count(), 1, "{kinds:?}");
+    }
+
+    provider.always(TOKEN, Act::oauth_error(400, "invalid_grant"));
+    app.clock.advance(Duration::from_secs(3600));
+    assert_eq!(tenant.try_token("fake", "alice").await.0, 503);
+    app.clock.advance(Duration::from_secs(31));
+    let (status, said) = tenant.try_token("fake", "alice").await;
+    assert_eq!((status, said["reason"].as_str()), (409, Some("invalid_grant")), "{said}");
+    let over = shown().await;
+    assert_eq!((&over["status"], &over["status_reason"]), (&json!("needs_reauth"), &json!("invalid_grant")));
+    assert!(text(&over["status_advice"]).contains("new authorize link"), "{over}");
+    let (_, said) = tenant.try_token("fake", "alice").await;
+    assert!(said["since"].is_string() && said["authorize_url"].is_string(), "{said}");
+}

@@ -17,6 +17,7 @@ use crate::world::{Connection, Ends, Said, Tenant, World, crowd, eventually};
 const CONNECTIONS: usize = 6;
 /// Short, so that what is in doubt is settled within a cycle or two.
 const LIFE: Duration = Duration::from_secs(12);
+const GRACE: Duration = Duration::from_secs(600);
 /// How long after the provider's last byte a kill may still cost the answer, on a machine that keeps up;
 /// one that does not is given ten times what a timer of this test was late in that cycle. The figures say
 /// how long it was; this only tells a window from a hole.
@@ -73,6 +74,7 @@ struct Scene {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "judges the window by time, which needs a disk that nobody else keeps busy: ./check --long"]
 async fn kill_9_loses_no_grant_but_in_the_window() {
     let mut slice = Slice::resume("kill9");
     let cycles = size("CYCLES", 60, 2_000);
@@ -92,6 +94,8 @@ impl Scene {
         let mut world = World::on_sqlite();
         world.set("refresh.call_deadline", "1s");
         world.ledger.set_life(LIFE);
+        // As long as the windows of those who have one; a node that is killed every few seconds needs more than one.
+        world.ledger.set_window(GRACE);
         let mut dice = Dice(7);
         // A provider takes its time before and after it writes its books; so kills meet every stage.
         world.ledger.always(move |_| {

@@ -96,6 +96,8 @@ pub struct ErrorRules {
     pub code: Vec<Pointer>,
     /// What an answer means, asked in this order before the common table.
     pub classes: Vec<(FailureClass, Vec<Predicate>)>,
+    /// Refusals that the provider never takes back: the grant is over without being asked again.
+    pub finals: Vec<Predicate>,
 }
 
 /// Holds when every part of it holds.

@@ -119,7 +119,13 @@ impl Convert {
             (FailureClass::InDoubt, "in_doubt", &shape.in_doubt),
         ];
         let classes = classes.map(|(class, name, list)| (class, self.predicates(&format!("errors.{name}"), list)));
-        ErrorRules { when, code, classes: classes.into() }
+        let others = [&shape.when, &shape.integration_broken, &shape.throttled, &shape.misconfigured, &shape.in_doubt];
+        if others.into_iter().flatten().any(|predicate| predicate.is_final) {
+            self.fault("errors", "has `final` outside `dead_grant`, the only class that ends a grant");
+        }
+        let finals: Vec<PredicateShape> = shape.dead_grant.iter().filter(|predicate| predicate.is_final).cloned().collect();
+        let finals = self.predicates("errors.dead_grant", &finals);
+        ErrorRules { when, code, classes: classes.into(), finals }
     }
 
     fn predicates(&mut self, at: &str, shapes: &[PredicateShape]) -> Vec<Predicate> {

@@ -278,6 +278,8 @@ pub(super) struct PredicateShape {
     pub pointer: Option<String>,
     pub equals: Option<Scalar>,
     pub contains: Option<String>,
+    #[serde(default, rename = "final")]
+    pub is_final: bool,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

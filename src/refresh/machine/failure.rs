@@ -152,6 +152,7 @@ impl Machine {
         let refused = failure.class == FailureClass::DeadGrant;
         let class = if doubtful && !refused { FailureClass::InDoubt } else { failure.class };
         let after = Connection::clone(before).refresh_failed(&self.plan.set, class, &failure.code, now);
+        let after = after.retried_at(&self.plan.set, record.backoff.not_before);
         match (over, doubtful || refused) {
             (true, _) => after.needs_reauth(&failure.code, now),
             (false, true) => after.in_doubt(&failure.code, now),

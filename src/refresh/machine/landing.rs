@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use crate::domain::connection::{Connection, Rotation, TokenSet, Tokens};
+use crate::domain::connection::{Connection, Rotation, Status, TokenSet, Tokens};
 use crate::domain::event::EventKind;
 use crate::domain::flight::Flight;
 use crate::domain::tokens::TokenAnswer;
@@ -90,6 +90,9 @@ impl Machine {
         let mut news = Vec::new();
         if leads {
             news.push(News { kind: EventKind::Refreshed, detail: None });
+        }
+        if matches!(before.status, Status::InDoubt { .. }) && after.status == Status::Active {
+            news.push(News { kind: EventKind::Recovered, detail: None });
         }
         if scopes_changed {
             news.push(News { kind: EventKind::ScopesChanged, detail: None });

@@ -9,7 +9,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::domain::caller::Caller;
-use crate::domain::connection::{Connection, Status};
+use crate::domain::connection::Connection;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::ids::{Account, EndUserId, ProviderId, TokenSetName};
 use crate::domain::page::Limit;
@@ -58,6 +58,9 @@ pub struct ConnectionView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     status_since: Option<Timestamp>,
+    /// What you can do about it, in a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_advice: Option<&'static str>,
     /// Whether your backend said whose consent it was (`confirm=tenant`, or an import).
     confirmed: bool,
     /// Who connected, in the provider's words, where it says.
@@ -70,6 +73,9 @@ pub struct ConnectionView {
     connected_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
+    /// When a token was last fetched, to the day; tokens are refreshed in time for those who fetch them.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_fetched_at: Option<Timestamp>,
 }
 
 /// A token set without its tokens.
@@ -88,6 +94,9 @@ pub struct TokenSetView {
     last_error: Option<String>,
     #[schema(value_type = Option<String>, format = DateTime)]
     last_error_at: Option<Timestamp>,
+    /// Where the last refresh failed: no attempt is made before.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    retry_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -298,11 +307,9 @@ fn word(at_provider: AtProvider) -> &'static str {
 
 impl From<Connection> for ConnectionView {
     fn from(connection: Connection) -> Self {
-        let (status_reason, status_since) = match &connection.status {
-            Status::Active => (None, None),
-            Status::InDoubt { since, reason } | Status::NeedsReauth { since, reason } => (Some(reason.clone()), Some(*since)),
-            Status::Revoked { since } => (None, Some(*since)),
-        };
+        let explained = connection.status.explained();
+        let (status_reason, status_since) = explained.map(|status| (status.reason.to_owned(), status.since)).unzip();
+        let status_advice = explained.map(|status| status.advice);
         let sets = connection.sets.into_iter().map(|(name, set)| {
             let view = TokenSetView {
                 generation: set.generation,
@@ -312,6 +319,7 @@ impl From<Connection> for ConnectionView {
                 refreshable: set.current.refresh.is_some(),
                 last_refreshed_at: set.last_refreshed_at,
                 last_error_at: set.last_error.as_ref().map(|error| error.at),
+                retry_at: set.last_error.as_ref().and_then(|error| error.retry_at),
                 last_error: set.last_error.map(|error| error.code),
             };
             (String::from(name), view)
@@ -326,12 +334,14 @@ impl From<Connection> for ConnectionView {
             status: connection.status.as_str(),
             status_reason,
             status_since,
+            status_advice,
             confirmed: connection.confirmed,
             subject: connection.subject,
             metadata: connection.metadata,
             settings: connection.params,
             connected_at: connection.connected_at,
             updated_at: connection.updated_at,
+            last_fetched_at: connection.fetched_at,
         }
     }
 }

@@ -74,6 +74,22 @@ pub struct AccessToken<'a> {
     /// `recently_refreshed`, `refresh_failing`, `reauthorization_required` or `expires_soon`.
     #[serde(skip_serializing_if = "Option::is_none")]
     warning: Option<&'static str>,
+    /// Why, while the refresh fails: a code, since when, and when it is tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failing: Option<Failing<'a>>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Failing<'a> {
+    /// A plain code, the provider's where it gave one.
+    #[schema(example = "temporarily_unavailable")]
+    reason: &'a str,
+    /// The last attempt that failed.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    at: Option<Timestamp>,
+    /// No attempt is made before.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    retry_at: Option<Timestamp>,
 }
 
 /// A working access token for an end user. It is refreshed first when it is due; while the refresh
@@ -127,5 +143,10 @@ fn view(served: &Served) -> Result<Answer, Refusal> {
         metadata: &connection.metadata,
         generation: set.generation,
         warning: served.warning.map(|warning| warning.as_str()),
+        failing: served.failing.as_ref().map(|failing| Failing {
+            reason: &failing.reason,
+            at: failing.at,
+            retry_at: failing.retry_at,
+        }),
     })
 }

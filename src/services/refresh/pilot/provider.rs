@@ -154,10 +154,11 @@ impl Pilot<'_> {
             }
             Ok(Err(failure)) => {
                 let (class, status) = (failure.class, failure.status);
+                let is_final = token_response::is_final(provider, &answered.answer);
                 tracing::info!(connection = %self.errand.connection, ?class, code = failure.code, status, "refresh failed");
                 self.report(Some(class), &failure.code);
                 self.expose(false);
-                Event::Refused { failure, is_final: false }
+                Event::Refused { failure, is_final }
             }
             Err(_) => {
                 tracing::error!(connection = %self.errand.connection, "an answer is kept in the journal: reading it failed");
