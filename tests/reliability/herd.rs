@@ -50,6 +50,7 @@ async fn thousands_of_callers_over_three_nodes_are_answered_from_one_refresh() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "not seen green at this size three times on a quiet machine yet: ./check --long"]
 async fn thousands_that_expire_together_are_refreshed_once_each_and_no_faster_than_allowed() {
     let count = usize::try_from(size("EXPIRING", 10_000, 10_000)).unwrap();
     let mut world = World::on_redis();

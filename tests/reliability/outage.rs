@@ -16,6 +16,7 @@ use crate::size::size;
 use crate::world::{Connection, Ends, HANG, Said, Tenant, World, eventually, everybody};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "not seen green at this size three times on a quiet machine yet: ./check --long"]
 async fn a_redis_that_dies_after_the_answers_costs_nothing() {
     let refreshes = usize::try_from(size("OUTAGE_REFRESHES", 1_000, 1_000)).unwrap();
     let outage = Duration::from_secs(size("OUTAGE_SECONDS", 10, 300));
