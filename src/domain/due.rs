@@ -94,3 +94,91 @@ fn whole(at: Timestamp) -> Option<Timestamp> {
 fn signed(span: Duration) -> SignedDuration {
     SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::domain::connection::NewConnection;
+    use crate::domain::ids::{Account, EndUserId, GrantId, IntegrationId, IntegrationName, ProviderId, TenantId};
+    use crate::domain::tokens::{IssuedTokens, TokenAnswer};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// A connection of this end user, with a token of this life.
+    fn connection(end_user: &str, life: Option<i64>, refresh: Option<&str>) -> Connection {
+        let (tenant, provider) = (TenantId::from_uuid(uuid::Uuid::from_u128(1)), ProviderId::parse("acme").unwrap());
+        let integration = IntegrationName::of_provider(&provider);
+        let issued = IssuedTokens {
+            access_token: "at".into(),
+            refresh_token: refresh.map(Into::into),
+            token_type: "Bearer".into(),
+            expires_at: life.map(at),
+            refresh_expires_at: None,
+            scopes: None,
+        };
+        let new = NewConnection {
+            integration_id: IntegrationId::derive(&tenant, &provider, &integration),
+            tenant,
+            end_user: EndUserId::parse(end_user).unwrap(),
+            provider,
+            integration,
+            account: Account::default_account(),
+            grant_id: GrantId::from_random([1; 16]),
+            confirmed: true,
+            params: BTreeMap::new(),
+            asked_scopes: Vec::new(),
+            received_by: "n".into(),
+        };
+        let sets = BTreeMap::from([(TokenSetName::default_set(), issued)]);
+        Connection::established(new, TokenAnswer { sets, metadata: BTreeMap::new(), subject: None }, None, at(0), at(0))
+    }
+
+    fn due(connection: &Connection) -> Option<Timestamp> {
+        connection.set(&TokenSetName::default_set()).unwrap().due
+    }
+
+    /// Before it ages and at most a fifth of its life earlier, whatever its life; and those of one second lie apart.
+    #[test]
+    fn a_token_is_looked_at_before_it_ages() {
+        for life in [1, 60, 600, 3_600, 86_400, 5_184_000] {
+            let (mut seen, all) = (std::collections::BTreeSet::new(), 500);
+            for n in 0..all {
+                let connection = connection(&format!("user-{n}"), Some(life), Some("rt"));
+                let tokens = &connection.set(&TokenSetName::default_set()).unwrap().current;
+                let looked = due(&connection).unwrap();
+                let ages = life - i64::try_from(tokens.soft().as_secs()).unwrap();
+                assert!(looked <= at(ages) && looked >= at(ages - life / 5 - 1), "{life}: {looked}");
+                seen.insert(looked);
+            }
+            let places = usize::try_from(life / 5).unwrap().max(1);
+            assert!(seen.len() >= places.min(all) / 2, "{life}: {} moments", seen.len());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_refreshed_or_is_over_is_never_looked_at() {
+        assert_eq!(due(&connection("ada", Some(3600), None)), None);
+        let endless = connection("ada", None, Some("rt"));
+        assert_eq!(due(&endless), Some(at(86_400)));
+        let over = connection("ada", Some(3600), Some("rt")).needs_reauth("invalid_grant", at(1));
+        assert_eq!(due(&over), None);
+        assert_eq!(due(&over.fetched(at(2))), None, "a fetch revives nothing");
+    }
+
+    /// As an older version wrote it, which knows no due times.
+    #[test]
+    fn a_record_of_old_gets_its_time_with_the_next_fetch() {
+        let new = connection("ada", Some(3600), Some("rt"));
+        let mut old = serde_json::to_value(&new).unwrap();
+        old["sets"]["default"].as_object_mut().unwrap().remove("due");
+        old.as_object_mut().unwrap().remove("fetched_at");
+        let old: Connection = serde_json::from_value(old).unwrap();
+        assert!(due(&old).is_none() && !old.was_fetched_within(Duration::MAX, at(0)));
+        let fetched = old.fetched(at(10));
+        assert_eq!((due(&fetched), fetched.fetched_at), (due(&new), Some(at(10))));
+    }
+}

@@ -83,10 +83,21 @@ pub enum Standing {
 pub struct Breaker<C> {
     rule: Rule,
     state: State,
-    /// Failures since it last worked, and who saw one, with the end of its own rest and why.
+    /// Failures since it last worked.
     failures: u32,
-    seen: BTreeMap<C, (Duration, String)>,
+    /// Who saw one.
+    seen: BTreeMap<C, Seen>,
     probes: u64,
+}
+
+/// A failure, as a connection saw it.
+#[derive(Debug, Clone)]
+struct Seen {
+    /// The end of that connection's own rest, and why.
+    until: Duration,
+    code: String,
+    /// Nobody has seen it work since.
+    counts: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +134,7 @@ impl<C: Ord + Clone> Breaker<C> {
 
     /// Whether it is as a new one: what is remembered of it can be forgotten.
     pub fn is_idle(&self, now: Duration) -> bool {
-        self.state == State::Closed && self.seen.values().all(|(until, _)| *until <= now)
+        self.state == State::Closed && self.seen.values().all(|seen| seen.until <= now)
     }
 
     /// Whether there would be leave, without taking it.
@@ -133,7 +144,7 @@ impl<C: Ord + Clone> Breaker<C> {
             (!left.is_zero()).then(|| Rest { code: code.clone(), left })
         };
         match &self.state {
-            State::Closed => self.seen.get(connection).and_then(|(until, code)| rest(until, code)),
+            State::Closed => self.seen.get(connection).and_then(|seen| rest(&seen.until, &seen.code)),
             State::Open { until, code } => rest(until, code),
             State::HalfOpen { code, .. } => Some(Rest { code: code.clone(), left: PROBE_LOOK }),
         }
@@ -153,7 +164,7 @@ impl<C: Ord + Clone> Breaker<C> {
     pub fn answered(&mut self, leave: Leave, connection: &C, sign: Sign, now: Duration) {
         let is_probe = matches!((&self.state, leave), (State::HalfOpen { probe, .. }, Leave::Probe(mine)) if *probe == mine);
         match (&self.state, sign) {
-            (_, Sign::Works) => *self = Self { probes: self.probes, ..Self::new(self.rule) },
+            (_, Sign::Works) => self.works(connection),
             (State::HalfOpen { code, .. }, Sign::Silent) if is_probe => {
                 self.state = State::Open { until: now, code: code.clone() };
             }
@@ -164,13 +175,22 @@ impl<C: Ord + Clone> Breaker<C> {
         }
     }
 
+    /// It works for this one, so that what others saw was theirs; they rest all the same.
+    fn works(&mut self, connection: &C) {
+        (self.state, self.failures) = (State::Closed, 0);
+        self.seen.remove(connection);
+        self.seen.values_mut().for_each(|seen| seen.counts = false);
+    }
+
     fn failed(&mut self, connection: &C, code: String, now: Duration) {
         self.failures = self.failures.saturating_add(1);
         let until = if self.rule.each_rests { now + self.rule.rest } else { now };
+        self.seen.retain(|_, seen| seen.counts || seen.until > now);
         if self.seen.len() < SEEN_MAX || self.seen.contains_key(connection) {
-            self.seen.insert(connection.clone(), (until, code.clone()));
+            self.seen.insert(connection.clone(), Seen { until, code: code.clone(), counts: true });
         }
-        if self.failures >= self.rule.row && self.seen.len() >= self.rule.connections {
+        let connections = self.seen.values().filter(|seen| seen.counts).count();
+        if self.failures >= self.rule.row && connections >= self.rule.connections {
             self.open(code, now);
         }
     }
@@ -226,6 +246,17 @@ mod tests {
         let probe = breaker.ask(&"d", at(61)).unwrap();
         breaker.answered(probe, &"d", Sign::Works, at(62));
         assert_eq!((breaker.standing(), breaker.ask(&"a", at(62))), (Standing::Closed, Ok(Leave::Free)));
+    }
+
+    /// What works for one does not end the rest of another that was refused.
+    #[test]
+    fn who_was_refused_rests_though_it_works_for_others() {
+        let mut breaker = Breaker::new(of_integration(REST));
+        breaker.answered(Leave::Free, &"bad", fails(), at(0));
+        breaker.answered(Leave::Free, &"good", Sign::Works, at(1));
+        assert_eq!(breaker.ask(&"bad", at(2)).unwrap_err().left, at(28));
+        breaker.answered(Leave::Free, &"other", fails(), at(3));
+        assert_eq!((breaker.standing(), breaker.ask(&"good", at(3))), (Standing::Closed, Ok(Leave::Free)));
     }
 
     #[test]

@@ -266,7 +266,6 @@ async fn a_body_that_never_ends_is_given_up() {
 /// One refusal of the client rests the connection that saw it and nobody else: it may hold somebody else's tokens. Two in a row
 /// rest the integration, and new credentials end that at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[ignore = "open: the connection whose client was refused is asked again before its rest has ended"]
 async fn one_bad_import_does_not_stop_an_integration() {
     let provider = FakeProvider::start().await;
     let providers = vec![("fake", provider_file("Fake", &provider.url(""), "nonrotating"))];

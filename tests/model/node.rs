@@ -308,7 +308,7 @@ impl World {
                 let survived = known.unwrap_or(true);
                 self.notice(at);
                 if survived {
-                    self.acknowledged(at);
+                    self.acknowledged();
                 }
                 self.feed(at, if survived { Event::Committed } else { Event::NotCommitted })
             }
@@ -372,7 +372,7 @@ impl World {
         }
         if self.is_simple() {
             self.replica = self.primary.clone();
-            self.acknowledged(at);
+            self.acknowledged();
             return self.feed(at, Event::Committed);
         }
         self.nodes[at].pc = Pc::Acking { write: self.primary.writes, known: None };

@@ -215,13 +215,14 @@ impl World {
     }
 
     /// A commit is durable: if the store has the living token, nothing is left of what went wrong before.
-    pub fn acknowledged(&mut self, at: usize) {
+    pub fn acknowledged(&mut self) {
         let connection = &self.primary.connection.value;
         let Some(set) = Self::stored(connection).filter(|_| self.is_current(connection)) else { return };
         let held = records::number(&set.current);
         let family = self.provider.family(held);
-        let others_fly = self.nodes.iter().any(|node| node.at != at && node.is_busy());
-        let quiet = !others_fly && self.orphans.is_empty() && set.generation > self.memory.unknown.0;
+        // As long as somebody holds an intent, a request that was announced before may still go out.
+        let announced = self.primary.flight.as_ref().is_some_and(|flight| flight.value.intent.is_some());
+        let quiet = !announced && self.orphans.is_empty() && set.generation > self.memory.unknown.0;
         if held == family.current && !family.revoked && quiet {
             (self.memory.destroyed, self.memory.stolen, self.memory.refused) = (false, false, false);
         }
