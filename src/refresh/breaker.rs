@@ -315,6 +315,7 @@ mod tests {
                 match step {
                     Move::Pass(seconds) => now += at(seconds),
                     Move::Ask(who) => if let Ok(leave) = breaker.ask(&who, now) {
+                        prop_assert!(before != Standing::HalfOpen, "a probe is under way");
                         prop_assert_eq!(leave == Leave::Free, before == Standing::Closed);
                         under_way.push((who, leave));
                     },
