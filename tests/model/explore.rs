@@ -40,12 +40,21 @@ struct Search {
     stop_at_fault: bool,
 }
 
+/// The search goes as deep as its schedules are long, which is more than a test's thread has room for.
+const STACK: usize = 256 << 20;
+/// No schedule of a protocol that ends is as long as this.
+const LONGEST: usize = 400;
+
 pub fn explore(kind: Kind, budget: Budget, skew: i64, mutant: Option<Mutant>) -> Report {
-    let mut search =
-        Search { seen: Seen::default(), path: Vec::new(), report: Report::default(), stop_at_fault: mutant.is_some() };
-    search.visit(&World::new(kind, budget, mutant, skew));
-    search.report.states = search.seen.len();
-    search.report
+    let search = move || {
+        let mut search =
+            Search { seen: Seen::default(), path: Vec::new(), report: Report::default(), stop_at_fault: mutant.is_some() };
+        search.visit(&World::new(kind, budget, mutant, skew));
+        search.report.states = search.seen.len();
+        search.report
+    };
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(search).expect("a thread for the search");
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 impl Search {
@@ -55,6 +64,10 @@ impl Search {
         }
         if let Some(loss) = world.loss() {
             self.lost(world, loss);
+            return;
+        }
+        if self.path.len() > LONGEST {
+            self.broke(Broken("I12: a schedule without end"));
             return;
         }
         let mut enabled = Vec::new();

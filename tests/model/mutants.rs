@@ -71,6 +71,31 @@ impl Mutant {
     ];
 }
 
+impl Mutant {
+    /// For people.
+    pub fn left_out(self) -> &'static str {
+        match self {
+            Mutant::NoJournal => "the journal",
+            Mutant::NoIntent => "the intent",
+            Mutant::NoBarrier => "replay before the first request, and the wait for others",
+            Mutant::NoEpoch => "noticing another store",
+            Mutant::ReleaseAny => "the owner's check at the release",
+            Mutant::FenceCommit => "commit by generation (it goes by the lease)",
+            Mutant::KillAtOnce => "confirming a refusal",
+            Mutant::RequestOwns => "a flight of its own (it ends with its caller)",
+            Mutant::NoVersionCheck => "versions",
+            Mutant::StealAtOnce => "the wait before an intent is taken",
+            Mutant::DropOnConflict => "keeping what met a conflict",
+            Mutant::RetryForever => "the limit of retries in doubt",
+            Mutant::NoLastCheck => "the last look at the clock",
+            Mutant::NoWait => "waiting for the replica",
+            Mutant::OwnAtOnce => "the wait for one's own request after a restart",
+            Mutant::NoAlternates => "alternates",
+            Mutant::NothingOwed => "remembering whose intent was taken",
+        }
+    }
+}
+
 impl World {
     /// What reaches the store.
     pub fn tampered(&self, write: &Write, announces: bool) -> Write {

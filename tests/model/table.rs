@@ -1,16 +1,12 @@
-//! The table of docs/reliability.md: what each fault can cost, with the whole protocol and with one part of it left out.
+//! The tables of docs/reliability.md: what each fault can cost, and by what a protocol that lacks one part is told apart.
 
 use std::fmt::Write as _;
 
-use crate::cells::{self, Cell};
+use crate::cells;
 use crate::explore::{self, Report};
 use crate::mutants::Mutant;
 use crate::oracle::{Broken, Loss};
 use crate::provider::Kind;
-
-/// The columns of the second table.
-const FAULTS: [&str; 5] = ["crash", "lost answer", "failover", "crash, failover", "node paused for longer than W"];
-const KINDS: [(Kind, &str); 3] = [(Kind::Plain, "plain"), (Kind::Grace, "grace"), (Kind::Strict, "strict")];
 
 pub fn render() -> String {
     let mut text = String::from("| fault |");
@@ -33,30 +29,17 @@ pub fn render() -> String {
 }
 
 fn mutants(text: &mut String) {
-    let cells: Vec<_> = cells::all().into_iter().filter(|cell| FAULTS.contains(&cell.name)).collect();
-    text.push_str("\n| left out, provider |");
-    cells.iter().for_each(|cell| {
-        let _ = write!(text, " {} |", cell.name);
-    });
-    text.push_str("\n|---|---|---|---|---|---|\n");
+    text.push_str("\n| left out | told apart at | by | schedule |\n|---|---|---|---|\n");
     for mutant in Mutant::ALL {
-        for (kind, name) in KINDS {
-            let _ = write!(text, "| {mutant:?}, {name} |");
-            cells.iter().for_each(|cell| {
-                let _ = write!(text, " {} |", told_apart(mutant, kind, cell));
-            });
-            text.push('\n');
-        }
-    }
-}
-
-/// What the part that is left out costs beyond what cannot be helped.
-fn told_apart(mutant: Mutant, kind: Kind, cell: &Cell) -> String {
-    let report = explore::explore(kind, cell.budget, explore::SKEW, Some(mutant));
-    match (&report.broken, report.losses.keys().find(|(_, excused)| !excused)) {
-        (Some((Broken(what), _)), _) => what.split(':').next().unwrap_or(what).to_owned(),
-        (None, Some((loss, _))) => format!("**{}**", word(*loss)),
-        (None, None) => "as above".to_owned(),
+        let (kind, budget, skew) = cells::of_mutant(mutant);
+        let report = explore::explore(kind, budget, skew, Some(mutant));
+        let unexcused = report.losses.iter().find(|((_, excused), _)| !excused);
+        let (what, path) = match (&report.broken, unexcused) {
+            (Some((Broken(what), path)), _) => ((*what).to_owned(), path.len()),
+            (None, Some(((loss, _), path))) => (word(*loss).to_owned(), path.len()),
+            (None, None) => ("nothing".to_owned(), 0),
+        };
+        let _ = writeln!(text, "| {} | {} | {what} | {path} steps |", mutant.left_out(), kind.name());
     }
 }
 
