@@ -19,6 +19,8 @@ const AT_ONCE: usize = 16;
 const ROTATIONS: usize = 5;
 /// Backups under load.
 const BACKUPS: usize = 3;
+/// A store that lacks more beats than this was put back, and did not merely fail over.
+const FAILOVER_BEATS: u64 = 12;
 
 fn quick(world: &mut World) {
     world.set("node.beat", "200ms");
@@ -58,6 +60,15 @@ fn lose_the_store(world: &World) {
     for ending in ["", "-wal", "-shm"] {
         drop(std::fs::remove_file(world.path().join(format!("claviger.db{ending}"))));
     }
+}
+
+/// The nodes' beats, as the store has them.
+fn beats(node: &Node) -> Vec<u64> {
+    let listed = done(&mut node.command(&["node", "list"]));
+    let beat = |line: &str| line.split_once(" beat ")?.1.split(' ').next()?.parse().ok();
+    let beats: Vec<_> = listed.lines().filter_map(beat).collect();
+    assert!(!beats.is_empty(), "{listed}");
+    beats
 }
 
 async fn ready(tenant: &Tenant) -> String {
@@ -249,11 +260,17 @@ async fn a_flushed_redis_stops_the_nodes_and_comes_back_from_a_copy() {
     let tenants = [tenant.clone(), tenant.at(&nodes[1])];
     let connections = world.connections(&tenant, &Class::ALL, EACH * Class::ALL.len(), Ends::Truly).await;
     everybody(&tenants, &connections, true, AT_ONCE, Said::is_good).await;
+    let copied_at = beats(&nodes[0]).into_iter().max().unwrap();
     let copy = world.redis.as_mut().unwrap().copied();
     for _ in 0..ROTATIONS {
         everybody(&tenants, &connections, true, AT_ONCE, Said::is_good).await;
     }
     let newest = round(&tenant, &connections, false).await;
+    eventually(|| async {
+        let now = beats(&nodes[0]);
+        if now.iter().all(|beat| *beat > copied_at + 2 * FAILOVER_BEATS) { Ok(()) } else { Err(format!("{now:?}")) }
+    })
+    .await;
     nodes[2].kill();
 
     let load = tokio::spawn({
