@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::connection::{Connection, Status, TokenSet};
+use super::connection::{Connection, TokenSet};
 use super::ids::{ConnectionId, TokenSetName, digest_of};
 use super::provider::{RefreshClass, RefreshSpec};
 
@@ -39,8 +39,7 @@ pub fn first_look(id: &ConnectionId, name: &TokenSetName, set: &TokenSet) -> Opt
 /// token that would die unused is used in any case.
 pub fn judge(connection: &Connection, name: &TokenSetName, provider: &RefreshSpec, recently: Duration, now: Timestamp) -> Due {
     let Some(set) = connection.set(name) else { return Due::Never };
-    let over = matches!(connection.status, Status::NeedsReauth { .. } | Status::Revoked { .. });
-    if over || set.current.refresh.is_none() || provider.class() == RefreshClass::None {
+    if connection.is_over() || set.current.refresh.is_none() || provider.class() == RefreshClass::None {
         return Due::Never;
     }
     let fresh = connection.was_fetched_within(recently, now).then(|| before_its_end(connection, name, set, provider)).flatten();

@@ -46,6 +46,9 @@ pub struct Intent {
     pub grant_id: GrantId,
     pub from_generation: u64,
     pub prepared_at: Timestamp,
+    /// Its request is over by then: if it still stands here, its node ended, and somebody has to look after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_at: Option<Timestamp>,
     pub class: String,
 }
 

@@ -99,11 +99,18 @@ pub enum RecordWrite {
     Put { before: Arc<Connection>, version: u64, after: Arc<Connection> },
 }
 
-/// `record` in the place of the one that was read with `version`; `None`: there must be none.
+/// `record` in the place of the one that was read, with its version; `None`: there must be none.
 #[derive(Debug, Clone)]
 pub struct FlightWrite {
+    pub before: Option<(Flight, u64)>,
     pub record: Flight,
-    pub version: Option<u64>,
+}
+
+impl FlightWrite {
+    /// Of the record that was read.
+    pub fn version(&self) -> Option<u64> {
+        self.before.as_ref().map(|(_, version)| *version)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -195,6 +195,7 @@ mod tests {
             grant_id: GrantId::from_random([grant; 16]),
             from_generation: generation,
             prepared_at: at(100).now,
+            over_at: None,
             class: String::new(),
         }
     }

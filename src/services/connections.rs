@@ -188,7 +188,7 @@ impl Connections {
             let old = self.core.store.read(&key).await?;
             let fence = old.as_ref().map_or(0, |old| old.value.fence);
             let flight = Flight { generation: set.generation, fence, ..Flight::default() };
-            change.store(&key, &flight, old.map(|old| old.version), None)?;
+            Store::put_flight(&mut change, (tenant, id, name), &flight, old.as_ref())?;
         }
         let unused = before.iter().flat_map(|before| before.value.sets.keys()).filter(|set| connection.set(set).is_none());
         unused.for_each(|set| {

@@ -118,7 +118,7 @@ pub struct Services {
 impl Services {
     /// What a server does although nobody asks, until it is dropped.
     pub async fn aside(&self) {
-        futures::join!(self.nodes.run(), self.vault.note_fetches(), self.sweeper.run());
+        futures::join!(self.nodes.run(), self.vault.note_fetches(), self.sweeper.run(), self.sweeper.look_after_left());
     }
 
     /// No new work begins; returns when what is in flight has landed.

@@ -12,6 +12,7 @@
 //! | | `e/TENANT/CONNECTION/EVENT` | `Event` | tenant |
 //! | | `i/TENANT/p/PROVIDER/CONNECTION`, `…/s/STATUS/…`, `…/u/HASH/…` | index entries | plain, empty |
 //! | | `d/TIME/TENANT/CONNECTION/SET` | index entries: what is due when | plain, empty |
+//! | | `l/TIME/TENANT/CONNECTION/SET/NODE` | index entries: whose intent should be gone when | plain, empty |
 //! | `s.NN` | `email/HASH` | `EmailClaim`: whose address it is | system |
 //! | | `key/ID` | `ApiKey`, for authentication | system |
 //! | | `link/HASH`, `state/HASH`, `ticket/HASH` | one-time things of a connect flow | system |
@@ -191,6 +192,14 @@ pub mod keys {
         let second = u64::try_from(at.as_second()).unwrap_or(0);
         connection_key(id.partition(), format!("{DUE}{second:012}/{tenant}/{id}/{set}"))
     }
+
+    /// What a node may leave behind, in the order of the time by which the request is over.
+    pub fn left(tenant: &TenantId, at: jiff::Timestamp, id: &ConnectionId, set: &TokenSetName, node: &str) -> Key {
+        let second = u64::try_from(at.as_second()).unwrap_or(0);
+        connection_key(id.partition(), format!("{LEFT}{second:012}/{tenant}/{id}/{set}/{node}"))
+    }
+
+    pub(in crate::store) const LEFT: &str = "l/";
 
     pub(in crate::store) const DUE: &str = "d/";
 

@@ -8,6 +8,7 @@ mod entities;
 mod error;
 mod journal;
 pub mod keyring;
+mod left;
 mod record;
 pub mod seal;
 mod survey;
@@ -31,6 +32,7 @@ pub use entities::{EmailClaim, OneTimeCode, ReusableLink, keys};
 pub use error::{OpenError, StoreError};
 pub use journal::{Arrival, JournalOpenError, SealedJournal, Sent, Shipped, Waiting, waiting};
 pub use keyring::{Keyring, MasterKey};
+pub use left::LeftEntry;
 pub use record::{Protection, Record, RecordKey, RecordRange, Stored};
 pub use survey::Sample;
 

@@ -30,8 +30,9 @@ use url::Url;
 
 use crate::clock::TestClock;
 
-/// What a server does by itself, and sleeps between: it beats, and looks after its store.
-const BACKGROUND: usize = 2;
+/// What a server does by itself, and sleeps between: it beats, looks after its store, sweeps, and looks after what
+/// was left in the midst of a refresh.
+const BACKGROUND: usize = 4;
 pub const PASSWORD: &str = "a long enough password";
 
 /// How a test's server differs from the usual one.

@@ -71,7 +71,7 @@ impl Copy {
         let connection = match &write.connection {
             RecordWrite::Require { version } | RecordWrite::Put { version, .. } => *version == self.connection.version,
         };
-        let flight = write.flight.as_ref().is_none_or(|put| put.version == self.flight.as_ref().map(|flight| flight.version));
+        let flight = write.flight.as_ref().is_none_or(|put| put.version() == self.flight.as_ref().map(|flight| flight.version));
         connection && flight
     }
 }

@@ -109,6 +109,11 @@ impl Connection {
         matches!(self.status, Status::Revoked { .. })
     }
 
+    /// No refresh can help: gone, or its end user must consent anew.
+    pub fn is_over(&self) -> bool {
+        matches!(self.status, Status::NeedsReauth { .. } | Status::Revoked { .. })
+    }
+
     /// The tombstone: ids alone, so that nothing in flight can revive what was revoked.
     pub fn buried(mut self, now: Timestamp) -> Self {
         self.status = Status::Revoked { since: now };

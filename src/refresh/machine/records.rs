@@ -26,8 +26,8 @@ impl Records {
         if let RecordWrite::Put { version, after, .. } = &write.connection {
             (found.connection, found.version) = (after.clone(), version + 1);
         }
-        if let Some(FlightWrite { record, version }) = &write.flight {
-            found.flight = Some((record.clone(), version.map_or(1, |version| version + 1)));
+        if let Some(put) = &write.flight {
+            found.flight = Some((put.record.clone(), put.version().map_or(1, |version| version + 1)));
         }
     }
 
@@ -41,10 +41,6 @@ impl Records {
 
     pub(super) fn flight(&self) -> Option<&Flight> {
         self.found.flight.as_ref().map(|(flight, _)| flight)
-    }
-
-    pub(super) fn flight_version(&self) -> Option<u64> {
-        self.found.flight.as_ref().map(|(_, version)| *version)
     }
 
     pub(super) fn intent(&self) -> Option<&Intent> {
@@ -67,7 +63,7 @@ impl Records {
             Some(after) => RecordWrite::Put { before: self.connection().clone(), version, after: after.into() },
             None => RecordWrite::Require { version },
         };
-        let flight = flight.map(|record| FlightWrite { record, version: self.flight_version() });
+        let flight = flight.map(|record| FlightWrite { before: self.found.flight.clone(), record });
         Write { epoch: self.found.epoch, connection, flight, news }
     }
 

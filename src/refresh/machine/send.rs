@@ -14,7 +14,7 @@ use crate::refresh::outcome::Outcome;
 use crate::refresh::plan::At;
 use crate::refresh::{invariants, schedule};
 
-use super::prepare::{doubt_of, elsewhere, in_doubt};
+use super::prepare::{after, doubt_of, elsewhere, in_doubt};
 use super::{Draft, Goal, Machine, Phase, Records, Sign, Verdict, store_away};
 
 /// A request in doubt is repeated within so long of its end, where a repetition harms nothing.
@@ -53,6 +53,7 @@ impl Machine {
                 grant_id: plan.grant.clone(),
                 from_generation: plan.generation,
                 prepared_at: at.now,
+                over_at: after(at.now, plan.policy.call_deadline),
                 class: plan.class.as_str().to_owned(),
             }),
             ..draft.record.clone()

@@ -7,7 +7,9 @@ use jiff::SignedDuration;
 use crate::domain::connection::Connection;
 use crate::domain::due::{self, Due};
 use crate::domain::error_code::ErrorCode;
+use crate::domain::ids::TokenSetName;
 use crate::services::cached::Found;
+use crate::services::integrations::Active;
 use crate::services::refresh::Order;
 use crate::store::{Change, DueEntry, Store, StoreError, Stored, keys};
 
@@ -21,6 +23,15 @@ pub(super) struct Errand {
     pub order: Order,
     /// With which the grant was made.
     pub params: BTreeMap<String, String>,
+}
+
+impl Errand {
+    pub fn of(record: &Connection, set: &TokenSetName, active: Active) -> Self {
+        let generation = record.set(set).map_or(0, |set| set.generation);
+        let (tenant, connection, grant) = (record.tenant.clone(), record.id.clone(), record.grant_id.clone());
+        let order = Order { tenant, connection, grant, set: set.clone(), generation, active };
+        Self { order, params: record.params.clone() }
+    }
 }
 
 pub(super) enum Judged {
@@ -58,12 +69,7 @@ impl Sweeper {
             Err(_) => return self.postpone(entry, &found, Due::Later(now + DISABLED_FOR)).await,
         };
         match due::judge(record, &entry.set, active.provider.refresh(), self.policy.recently, now) {
-            Due::Now => {
-                let generation = record.set(&entry.set).map_or(0, |set| set.generation);
-                let (tenant, connection, grant) = (record.tenant.clone(), record.id.clone(), record.grant_id.clone());
-                let order = Order { tenant, connection, grant, set: entry.set.clone(), generation, active };
-                Ok(Judged::Ready(Box::new(Errand { order, params: record.params.clone() })))
-            }
+            Due::Now => Ok(Judged::Ready(Box::new(Errand::of(record, &entry.set, active)))),
             later => self.postpone(entry, &found, later).await,
         }
     }

@@ -1,5 +1,6 @@
 //! Looking at the index: which partitions may have something due, and which of them are this node's.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -17,13 +18,11 @@ const COUNT_NODES: Duration = Duration::from_secs(10);
 /// What another node should have refreshed so long ago is anybody's.
 const OTHERS_OVERDUE: SignedDuration = SignedDuration::from_secs(60);
 const PAGE: usize = 200;
-const PARTITIONS: usize = 256;
+pub(super) const PARTITIONS: usize = 256;
 
 /// What is remembered of the index. It is found out again after a restart.
 pub(super) struct Looks {
     partitions: Vec<Looked>,
-    /// This node's place among those that live, and how many they are.
-    place: (usize, usize),
     count_again: Duration,
 }
 
@@ -38,30 +37,28 @@ struct Looked {
 
 impl Default for Looks {
     fn default() -> Self {
-        Self { partitions: vec![Looked::default(); PARTITIONS], place: (0, 1), count_again: Duration::ZERO }
-    }
-}
-
-impl Looks {
-    /// Nodes share the partitions; nothing depends on their agreeing.
-    fn is_mine(&self, partition: usize) -> bool {
-        let (place, count) = self.place;
-        partition % count.max(1) == place
+        Self { partitions: vec![Looked::default(); PARTITIONS], count_again: Duration::ZERO }
     }
 }
 
 impl Sweeper {
+    /// Nodes share the partitions; nothing depends on their agreeing.
+    pub(super) fn is_mine(&self, partition: usize) -> bool {
+        let (place, count) = *self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        partition % count.max(1) == place
+    }
+
     /// Finds what is due.
     pub(super) async fn look(&self, looks: &mut Looks, board: &mut Board<Errand>) {
         let now = self.means.core.clock.monotonic();
         if looks.count_again <= now {
             looks.count_again = now + COUNT_NODES;
-            if let Err(error) = self.count_nodes(looks).await {
+            if let Err(error) = self.count_nodes().await {
                 tracing::debug!(%error, "the nodes could not be counted");
             }
         }
         for partition in 0..PARTITIONS {
-            let horizon = if looks.is_mine(partition) { SignedDuration::ZERO } else { OTHERS_OVERDUE };
+            let horizon = if self.is_mine(partition) { SignedDuration::ZERO } else { OTHERS_OVERDUE };
             let Some(looked) = looks.partitions.get_mut(partition).filter(|looked| looked.quiet_until <= now) else { continue };
             if board.is_full() {
                 return;
@@ -103,7 +100,7 @@ impl Sweeper {
     }
 
     /// Nodes that beat, this one among them: they share the partitions, and each provider's rate.
-    async fn count_nodes(&self, looks: &mut Looks) -> Result<(), StoreError> {
+    async fn count_nodes(&self) -> Result<(), StoreError> {
         let nodes = &self.means.nodes;
         let mut live: Vec<String> =
             nodes.list().await?.into_iter().filter(|node| nodes.is_live(node)).map(|node| node.id).collect();
@@ -111,7 +108,7 @@ impl Sweeper {
         live.sort_unstable();
         live.dedup();
         let place = live.iter().position(|id| id == nodes.id()).unwrap_or_default();
-        looks.place = (place, live.len());
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = (place, live.len());
         self.means.refresher.admission().share_among(u32::try_from(live.len()).unwrap_or(u32::MAX));
         Ok(())
     }

@@ -4,6 +4,7 @@
 
 mod board;
 mod judge;
+mod left;
 mod look;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -62,6 +63,8 @@ pub struct Sweeper {
     means: Means,
     policy: SweepPolicy,
     paused: AtomicBool,
+    /// This node's place among those that live, and how many they are.
+    place: Mutex<(usize, usize)>,
     due: AtomicUsize,
     oldest: Mutex<Option<Timestamp>>,
     flying: AtomicUsize,
@@ -96,6 +99,7 @@ impl Sweeper {
             means,
             policy,
             paused: AtomicBool::new(!policy.proactive),
+            place: Mutex::new((0, 1)),
             due: AtomicUsize::new(0),
             oldest: Mutex::new(None),
             flying: AtomicUsize::new(0),

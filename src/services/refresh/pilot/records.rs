@@ -106,8 +106,8 @@ impl Pilot<'_> {
             }
         }
         if let Some(flight) = &write.flight {
-            let key = keys::flight(tenant, connection, &self.machine.plan().set);
-            change.store(&key, &flight.record, flight.version, None)?;
+            let before = flight.before.clone().map(|(value, version)| Stored { value, version });
+            Store::put_flight(&mut change, (tenant, connection, &self.machine.plan().set), &flight.record, before.as_ref())?;
         }
         Ok(change)
     }
