@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use moka::future::Cache;
@@ -36,6 +37,8 @@ pub struct Cached<R> {
     core: Core,
     trust: Trust,
     entries: Cache<String, Entry<R>>,
+    /// Nanoseconds on the monotonic clock: what was read until then may be of a store that is gone.
+    distrusted: AtomicU64,
 }
 
 struct Entry<R> {
@@ -57,7 +60,7 @@ impl<R> Clone for Entry<R> {
 
 impl<R: Record + Send + Sync + 'static> Cached<R> {
     pub fn new(core: Core, trust: Trust) -> Self {
-        Self { core, trust, entries: bounded(trust.entries) }
+        Self { core, trust, entries: bounded(trust.entries), distrusted: AtomicU64::new(0) }
     }
 
     /// The record, no older than the trust allows.
@@ -66,6 +69,7 @@ impl<R: Record + Send + Sync + 'static> Cached<R> {
         let age = entry.as_ref().map(|entry| self.core.clock.monotonic().saturating_sub(entry.read_at));
         if let (Some(entry), Some(age)) = (&entry, age)
             && age < self.trust.trust
+            && self.is_of_this_store(entry)
         {
             return Ok(Some(entry.found.clone()));
         }
@@ -100,9 +104,17 @@ impl<R: Record + Send + Sync + 'static> Cached<R> {
         self.entries.invalidate(id).await;
     }
 
-    /// What was read may be of a store that is gone.
-    pub fn forget_all(&self) {
-        self.entries.invalidate_all();
+    /// What was read may be of a store that is gone: it is read again before it is used, and may stand in while
+    /// that is impossible.
+    pub fn distrust_all(&self) {
+        self.distrusted.store(nanos(self.core.clock.monotonic()), Ordering::SeqCst);
+    }
+
+    fn is_of_this_store(&self, entry: &Entry<R>) -> bool {
+        match self.distrusted.load(Ordering::SeqCst) {
+            0 => true,
+            until => nanos(entry.read_at) > until,
+        }
     }
 
     /// Keeps the newer of two: a read that began before a commit must not bury what was committed. A
@@ -121,6 +133,11 @@ impl<R: Record + Send + Sync + 'static> Cached<R> {
         });
         kept.await.into_entry().map_or(found, |entry| entry.into_value().found)
     }
+}
+
+/// Enough for 584 years.
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Bounded by what the records take, and not by their number alone: one may hold what others take

@@ -302,6 +302,29 @@ async fn a_store_that_fell_back_is_led_forward_before_anything_is_sent() {
     assert_eq!((said.0, said.1["generation"].as_u64()), (200, Some(3)));
 }
 
+/// What was read of the store before may be old, and is better than nothing while the new one cannot be asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_known_stands_in_for_another_store_that_goes_away_at_once() {
+    let scene = Scene::connected("rotate_strict", UnrulyKv::over_shared).await;
+    let done = Browser::default().connect_at_once(&scene.tenant.link("fake", "bob").await).await;
+    assert_eq!(done.status, 200, "{}", done.body);
+    let known = scene.tenant.token("fake", "bob").await["access_token"].clone();
+    // The barrier of its start must not be taken for that of the other store.
+    scene.clock.advance(Duration::from_secs(5));
+    assert_eq!(scene.tenant.token("fake", "bob").await["access_token"], known);
+    scene.kv.becomes_another();
+    let give_up = Instant::now() + Duration::from_secs(30);
+    scene.clock.advance(Duration::from_millis(250));
+    while forced(&scene.tenant).await.unwrap()["warning"] != "refresh_failing" {
+        assert!(Instant::now() < give_up, "another store is not noticed");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    scene.kv.set_down(true);
+    assert_eq!(scene.tenant.try_token("fake", "alice").await.0, 200);
+    let (status, said) = scene.tenant.try_token("fake", "bob").await;
+    assert_eq!((status, &said["access_token"]), (200, &known), "{said}");
+}
+
 /// Other nodes may have answers in their journals: nobody announces before all could replay.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_announced_right_after_the_first_contact_with_another_store() {

@@ -17,7 +17,10 @@ use crate::world::{Connection, Ends, Said, Tenant, World, crowd, eventually};
 const CONNECTIONS: usize = 6;
 /// Short, so that what is in doubt is settled within a cycle or two.
 const LIFE: Duration = Duration::from_secs(12);
-const GRACE: Duration = Duration::from_secs(600);
+const GRACE: Duration = Duration::from_secs(30);
+/// A node resolves what it finds one call deadline (1 s) after its start.
+const LONG_LIFE: Duration = Duration::from_secs(3);
+const LONG_LIFE_EVERY: usize = 3;
 /// How long after the provider's last byte a kill may still cost the answer, on a machine that keeps up;
 /// one that does not is given ten times what a timer of this test was late in that cycle. The figures say
 /// how long it was; this only tells a window from a hole.
@@ -61,6 +64,13 @@ impl Told {
     }
 }
 
+/// One kill, by the ledger's time: the signal, the end, and how late timers were in that cycle.
+struct Kill {
+    began: Duration,
+    ended: Duration,
+    late: Duration,
+}
+
 /// The scene of one run.
 struct Scene {
     world: World,
@@ -68,8 +78,10 @@ struct Scene {
     told: Arc<Told>,
     /// By place: who is connected there now.
     places: Arc<Vec<Mutex<Connection>>>,
-    /// When, and how late timers were in that cycle.
-    kills: Vec<(Duration, Duration)>,
+    kills: Vec<Kill>,
+    /// From when to when a node was up, but for the one that is.
+    up: Vec<(Duration, Duration)>,
+    up_since: Duration,
     lost: BTreeSet<GrantNo>,
 }
 
@@ -107,22 +119,30 @@ impl Scene {
         let tenant = world.tenant(&node).await;
         let connections = world.connections(&tenant, &Class::ALL, CONNECTIONS * Class::ALL.len(), Ends::Truly).await;
         let places = Arc::new(connections.into_iter().map(Mutex::new).collect::<Vec<_>>());
-        let (told, kills, lost) = (Arc::new(Told::default()), Vec::new(), BTreeSet::new());
-        (Self { world, tenant, told, places, kills, lost }, node)
+        let (told, up_since) = (Arc::new(Told::default()), world.ledger.now());
+        let (kills, up, lost) = (Vec::new(), Vec::new(), BTreeSet::new());
+        (Self { world, tenant, told, places, kills, up, up_since, lost }, node)
     }
 
     /// Load, a kill in the midst of it, a start.
     async fn cycle(&mut self, node: &mut Node, dice: &mut Dice) {
         let ends = Arc::new(AtomicBool::new(false));
         let load: Vec<_> = (0..self.places.len()).map(|place| tokio::spawn(self.caller(place, ends.clone()))).collect();
-        let late = lateness(Duration::from_millis(200 + dice.below(1600))).await;
+        // What is killed while it finds out what the last one left leaves it again, and in greater doubt. Now and then one
+        // lives long enough: that is what the promise needs within a provider's window.
+        let long = if self.kills.len() % LONG_LIFE_EVERY == 0 { LONG_LIFE } else { Duration::ZERO };
+        let late = lateness(long + Duration::from_millis(200 + dice.below(1600))).await;
+        let began = self.world.ledger.now();
+        // On a busy disk a process takes its time to die, and nothing that arrives meanwhile does it any good.
         node.kill();
-        self.kills.push((self.world.ledger.now(), late));
+        self.kills.push(Kill { began, ended: self.world.ledger.now(), late });
+        self.up.push((self.up_since, began));
         ends.store(true, Ordering::Relaxed);
         for caller in load {
             caller.await.unwrap();
         }
         node.start();
+        self.up_since = self.world.ledger.now();
     }
 
     /// Asks for a new token again and again.
@@ -166,7 +186,7 @@ impl Scene {
         let over = story.iter().position(|kind| kind == "connection.needs_reauth");
         let what = || format!("{connection:?}: {status} {story:?}, last {:?}", self.world.ledger.last_rotation(connection.grant));
         if connection.class.forgives() {
-            self.told.wrong(format!("it could have been saved: {}", what()));
+            self.told.wrong(format!("it could have been saved: {} up {:?}", what(), self.up_after(connection.grant)));
         }
         let told = doubt.zip(over).is_some_and(|(doubt, over)| doubt < over);
         if !told {
@@ -186,6 +206,15 @@ impl Scene {
         *self.places[place].lock().unwrap_or_else(PoisonError::into_inner) = anew;
     }
 
+    /// How long nodes were up, each, while the provider would have forgiven.
+    fn up_after(&self, grant: GrantNo) -> Vec<Duration> {
+        let Some(last) = self.world.ledger.last_rotation(grant) else { return Vec::new() };
+        let (from, to) = (last.arrived, last.arrived + GRACE);
+        let now = self.world.ledger.now();
+        let spans = self.up.iter().copied().chain([(self.up_since, now)]);
+        spans.map(|(began, ended)| ended.min(to).saturating_sub(began.max(from))).filter(|span| !span.is_zero()).collect()
+    }
+
     /// How long after the provider's last byte the kill came that cost this grant, and how late timers
     /// were; nothing where no kill came after its last rotation and before a caller was answered with it.
     fn window(&self, grant: GrantNo) -> Option<(Duration, Duration)> {
@@ -194,8 +223,8 @@ impl Scene {
         let number = self.world.ledger.access(&access)?.number;
         // The n-th token after the first is of generation n + 1.
         let acknowledged = self.told.newest(grant) > u64::try_from(number).ok()?;
-        let (kill, late) = self.kills.iter().find(|(kill, _)| *kill >= last.arrived).filter(|_| !acknowledged)?;
-        Some((kill.saturating_sub(last.finished.unwrap_or(*kill)), *late))
+        let kill = self.kills.iter().find(|kill| kill.ended >= last.arrived).filter(|_| !acknowledged)?;
+        Some((kill.began.saturating_sub(last.finished.unwrap_or(kill.began)), kill.late))
     }
 
     /// Every grant that is left can be refreshed, or was lost in the window.

@@ -171,6 +171,9 @@ pub struct Said {
     pub generation: u64,
     pub warning: String,
     pub code: String,
+    /// Why there is no new token, for who reads of a failure.
+    #[allow(dead_code, reason = "printed")]
+    pub reason: String,
 }
 
 impl Said {
@@ -240,7 +243,14 @@ impl Tenant {
         let Some((status, said)) = self.post("/get-access-token", fields).await else { return Said::default() };
         let text = |name: &str| said[name].as_str().unwrap_or_default().to_owned();
         let generation = said["generation"].as_u64().unwrap_or_default();
-        Said { status, access: text("access_token"), generation, warning: text("warning"), code: text("code") }
+        Said {
+            status,
+            access: text("access_token"),
+            generation,
+            warning: text("warning"),
+            code: text("code"),
+            reason: text("reason"),
+        }
     }
 
     /// What is known of a connection: its status, and the kinds of its events since it was imported,

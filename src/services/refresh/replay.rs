@@ -75,7 +75,7 @@ impl Refresher {
                 epoch,
                 "another store is in the place of the one before: the journal is replayed, and nothing is sent before"
             );
-            self.means.connections.forget_all();
+            self.means.connections.distrust_all();
         }
         if self.gate.is_replayed(epoch) {
             return;
