@@ -60,7 +60,8 @@ pub fn rest_in_doubt(rotation: RefreshClass, doubt: Doubt, tokens: &Tokens, now:
     match (rotation, doubt.count) {
         (_, 0) | (RefreshClass::Nonrotating | RefreshClass::None, _) => Duration::ZERO,
         (RefreshClass::RotatePlain | RefreshClass::Unknown, 1) => Duration::ZERO,
-        (RefreshClass::RotateGrace(window), 1) if is_within(window, doubt.since, now) => Duration::ZERO,
+        // What its provider promises to forgive it forgives however often; and after the window nothing helps.
+        (RefreshClass::RotateGrace(window), _) if is_within(window, doubt.since, now) => Duration::ZERO,
         (RefreshClass::RotateGrace(_) | RefreshClass::RotateStrict, 1) => life_left.saturating_sub(tokens.floor()),
         _ => life_left,
     }
@@ -128,7 +129,9 @@ mod tests {
             (GRACE, 1, 629, 0),
             (GRACE, 1, 630, 2910),
             (GRACE, 1, 3540, 0),
-            (GRACE, 2, 629, 2971),
+            (GRACE, 2, 629, 0),
+            (GRACE, 9, 629, 0),
+            (GRACE, 2, 630, 2970),
             (RefreshClass::Unknown, 1, 3000, 0),
             (RefreshClass::Unknown, 2, 3000, 600),
             (RefreshClass::RotatePlain, 1, 601, 0),

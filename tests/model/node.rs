@@ -43,7 +43,7 @@ pub const POLICY: Policy = Policy {
 #[derive(Debug, Clone)]
 pub struct Node {
     pub at: usize,
-    skew: i64,
+    pub skew: i64,
     pub alive: bool,
     pub paused: bool,
     pub forgotten: bool,

@@ -2,6 +2,7 @@
 //! store, its replica and the disks hold. Invariants by their numbers in docs/refresh.md.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use claviger::domain::connection::{Connection, Status, TokenSet, Tokens};
 use claviger::domain::provider::RefreshClass;
@@ -40,8 +41,8 @@ pub struct Memory {
     pub false_refusals: u8,
     /// The highest generation that any caller was given.
     pub told: u64,
-    /// Of which generation how many requests were sent whose end their node does not know.
-    unknown: (u64, u8),
+    /// Of which generation how many requests were sent whose end their node does not know, and when the first ended.
+    unknown: (u64, u8, u64),
     refused: bool,
     pub sends: u32,
 }
@@ -139,17 +140,26 @@ impl World {
     /// I5 and the in-doubt rule: what may be lost by a retry is the access token that still lives.
     fn check_doubts(&self, at: usize, connection: &Connection) -> Result<(), Broken> {
         let Some(set) = Self::stored(connection) else { return Err(Broken("I7: a request for nothing")) };
-        let (generation, unknown) = self.memory.unknown;
+        let (generation, unknown, since) = self.memory.unknown;
         let now = self.nodes[at].wall(self.now);
         if generation != set.generation || !self.rotates() || self.memory.refused || !set.current.is_alive(now) {
             return Ok(());
         }
         let careful = matches!(self.provider.kind.class(), RefreshClass::RotateStrict);
         let early = set.current.left(now).is_some_and(|left| left > set.current.floor());
+        let forgiven = match self.provider.kind.class() {
+            RefreshClass::RotateGrace(window) => {
+                // Each node judges by its own clock.
+                let apart = self.nodes.iter().map(|node| node.skew.unsigned_abs()).max().unwrap_or_default();
+                Duration::from_millis(self.now.saturating_sub(since + apart)) <= window
+            }
+            _ => false,
+        };
         match unknown {
             0 => Ok(()),
             1 if careful && early => Err(Broken("I5: a strict token in doubt was sent again while its access token lived")),
             1 => Ok(()),
+            _ if forgiven => Ok(()),
             _ => Err(Broken("I5: a second retry of a request in doubt")),
         }
     }
@@ -161,8 +171,9 @@ impl World {
             return;
         }
         let generation = machine.plan().generation;
-        let (known, count) = self.memory.unknown;
-        self.memory.unknown = (generation, if known == generation { count.saturating_add(1) } else { 1 });
+        let (known, count, since) = self.memory.unknown;
+        let again = (generation, count.saturating_add(1), since);
+        self.memory.unknown = if known == generation { again } else { (generation, 1, self.now) };
     }
 
     pub fn note_refused(&mut self, answer: Answer) {
