@@ -8,6 +8,7 @@ pub mod client;
 mod client_auth;
 pub mod discovery;
 mod expiry;
+pub mod jwt;
 pub mod pkce;
 mod provider_error;
 pub mod provider_file;

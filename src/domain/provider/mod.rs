@@ -4,6 +4,7 @@
 pub mod discovery;
 mod expression;
 mod hosts;
+pub mod jwt;
 pub mod lifetimes;
 mod names;
 pub mod param;

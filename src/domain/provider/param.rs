@@ -10,6 +10,8 @@ use crate::domain::refusal::Refusal;
 
 /// Longest value where the file sets no other limit, in bytes.
 pub const PARAM_MAX: usize = 500;
+/// Longest private key, in bytes of PEM: RSA of the longest kind, with a certificate beside it.
+pub const KEY_MAX: usize = 16 * 1_024;
 
 /// One declared param.
 #[derive(Debug, Clone)]
@@ -40,6 +42,8 @@ pub enum ParamKind {
     Enum(BTreeMap<String, Choice>),
     /// Any text without control characters; never part of a host.
     Text,
+    /// A private key as PEM. It signs (`[jwt.NAME]`, `[client_assertion]`) and stands nowhere itself.
+    PrivateKey,
 }
 
 /// What an option stands for.
@@ -86,6 +90,7 @@ impl ParamKind {
             ParamKind::Guid => "guid",
             ParamKind::Enum(_) => "enum",
             ParamKind::Text => "text",
+            ParamKind::PrivateKey => "private_key",
         }
     }
 
@@ -131,7 +136,9 @@ impl ParamSpec {
         if value.len() > self.max_length {
             return Some(format!("must have at most {} bytes; it has {}", self.max_length, value.len()));
         }
-        if value.chars().any(char::is_control) {
+        // PEM has lines; whether it is a key is for whoever can read one to say.
+        let breaks_lines = |c: char| self.kind == ParamKind::PrivateKey && matches!(c, '\n' | '\r');
+        if value.chars().any(|c| c.is_control() && !breaks_lines(c)) {
             return Some("must not contain control characters".to_owned());
         }
         if let Some(rule) = self.kind_fault(value) {
@@ -181,6 +188,7 @@ impl ParamSpec {
             _ => None,
         };
         match choice {
+            None if self.kind == ParamKind::PrivateKey => Vec::new(),
             None => vec![(self.name.clone(), value)],
             Some(Choice::One(text)) => vec![(self.name.clone(), text)],
             Some(Choice::Several(values)) => {
@@ -196,7 +204,7 @@ impl ParamSpec {
             _ => Vec::new(),
         };
         match name.strip_prefix(&self.name) {
-            Some("") => several.is_empty(),
+            Some("") => several.is_empty() && self.kind != ParamKind::PrivateKey,
             Some(rest) => rest.strip_prefix('.').is_some_and(|part| several.contains(&part)),
             None => false,
         }

@@ -2,6 +2,7 @@
 //! what the file's author says. Pure; the fixed words below stand for a client and its tokens.
 
 mod compare;
+pub mod keys;
 
 use std::collections::BTreeMap;
 
