@@ -3,6 +3,7 @@
 
 pub mod discovery;
 mod expression;
+pub mod grant;
 mod hosts;
 pub mod jwt;
 pub mod lifetimes;
@@ -16,6 +17,7 @@ pub mod template;
 
 use std::collections::BTreeMap;
 
+pub use grant::GrantType;
 pub use hosts::HostRule;
 pub use lifetimes::{Rate, RefreshClass, RefreshSpec, RefreshWith};
 pub use param::{Choice, NeededBy, ParamKind, ParamSpec};
@@ -44,6 +46,7 @@ pub struct ProviderSpec {
     /// What a tenant should know beforehand.
     pub warnings: Vec<String>,
     pub params: BTreeMap<String, ParamSpec>,
+    pub grant: GrantType,
     pub authorize: AuthorizeSpec,
     pub callback: CallbackSpec,
     pub token: RequestSpec,

@@ -66,6 +66,9 @@ impl Check<'_> {
         if spec.categories.is_empty() {
             self.fault("categories", "must name at least one category");
         }
+        if !spec.grant.is_served() {
+            self.fault("grant", format!("is {:?}, which this version does not serve", spec.grant.as_str()));
+        }
         for (name, _) in spec.callback.denied.iter().filter(|(name, _)| **name == spec.callback.code_param) {
             self.fault(format!("callback.denied.{name}"), "is the code's own param");
         }

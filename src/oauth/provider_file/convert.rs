@@ -12,14 +12,14 @@ use crate::domain::provider::request::{ClientSecret, RevokedToken};
 use crate::domain::provider::rules::Fault;
 use crate::domain::provider::template::{Template, TemplateError};
 use crate::domain::provider::{
-    AfterConnectSpec, AuthorizeSpec, CallbackSpec, Choice, HostRule, Known, Loopback, NeededBy, Owner, ParamKind, ParamSpec,
-    PkceUse, ProviderSpec, Rate, RedirectRules, RefreshClass, RefreshSpec, RefreshWith, RequestSpec, ResponseSpec, RevokeSpec,
-    ScopeSpec, UseSpec,
+    AfterConnectSpec, AuthorizeSpec, CallbackSpec, Choice, GrantType, HostRule, Known, Loopback, NeededBy, Owner, ParamKind,
+    ParamSpec, PkceUse, ProviderSpec, Rate, RedirectRules, RefreshClass, RefreshSpec, RefreshWith, RequestSpec, ResponseSpec,
+    RevokeSpec, ScopeSpec, UseSpec,
 };
 
 use super::shape::{
-    FileShape, HostShape, HostWord, KindShape, KnownShape, LoopbackShape, NeededByShape, OptionShape, OptionsShape, ParamShape,
-    PkceShape,
+    FileShape, GrantShape, HostShape, HostWord, KindShape, KnownShape, LoopbackShape, NeededByShape, OptionShape, OptionsShape,
+    ParamShape, PkceShape,
 };
 use super::shape_request::{
     ClassShape, ClientAuthShape, ClientSecretShape, LookupShape, RequestShape, RevokeShape, RevokedShape, WithShape,
@@ -107,6 +107,7 @@ impl Convert {
             credentials: credentials?,
             warnings: file.warnings.clone().unwrap_or_default(),
             params,
+            grant: grant(file.grant),
             authorize: authorize?,
             callback: callback(file),
             token: token?,
@@ -317,6 +318,16 @@ fn known(shape: KnownShape) -> Known {
         KnownShape::Docs => Known::Docs,
         KnownShape::Libraries => Known::Libraries,
         KnownShape::OneLibrary => Known::OneLibrary,
+    }
+}
+
+fn grant(shape: Option<GrantShape>) -> GrantType {
+    match shape {
+        None | Some(GrantShape::AuthorizationCode) => GrantType::AuthorizationCode,
+        Some(GrantShape::Oauth1) => GrantType::Oauth1,
+        Some(GrantShape::ClientCredentials) => GrantType::ClientCredentials,
+        Some(GrantShape::JwtBearer) => GrantType::JwtBearer,
+        Some(GrantShape::DeviceCode) => GrantType::DeviceCode,
     }
 }
 

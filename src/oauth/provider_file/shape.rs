@@ -39,6 +39,7 @@ pub(super) struct FileShape {
     pub warnings: Option<Vec<String>>,
     pub extends: Option<String>,
     pub issuer: Option<String>,
+    pub grant: Option<GrantShape>,
     #[serde(default)]
     pub params: BTreeMap<String, ParamShape>,
     #[serde(default)]
@@ -71,6 +72,16 @@ pub(super) enum KnownShape {
     Docs,
     Libraries,
     OneLibrary,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum GrantShape {
+    AuthorizationCode,
+    Oauth1,
+    ClientCredentials,
+    JwtBearer,
+    DeviceCode,
 }
 
 #[derive(Debug, Clone, Deserialize)]

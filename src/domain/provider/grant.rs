@@ -1,0 +1,33 @@
+//! By which grant of OAuth a provider's tokens are had: the `grant` of its file.
+
+/// What an access token is given for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GrantType {
+    /// An end user's consent, by a code (RFC 6749 4.1).
+    AuthorizationCode,
+    /// An end user's consent, by a verifier; each call of the API is signed (RFC 5849).
+    Oauth1,
+    /// The client's own credentials (RFC 6749 4.4).
+    ClientCredentials,
+    /// An assertion that the client signs (RFC 7523 2.1).
+    JwtBearer,
+    /// An end user's consent, given on another device (RFC 8628).
+    DeviceCode,
+}
+
+impl GrantType {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            GrantType::AuthorizationCode => "authorization_code",
+            GrantType::Oauth1 => "oauth1",
+            GrantType::ClientCredentials => "client_credentials",
+            GrantType::JwtBearer => "jwt_bearer",
+            GrantType::DeviceCode => "device_code",
+        }
+    }
+
+    /// Whether there is code for it; a file with another one is refused.
+    pub(super) fn is_served(self) -> bool {
+        matches!(self, GrantType::AuthorizationCode)
+    }
+}
