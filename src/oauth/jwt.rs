@@ -46,7 +46,7 @@ pub enum KeyError {
         "is an RSA key of less than {RSA_MIN} bits: make a longer one, with `openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:{RSA_MIN}`"
     )]
     ShortRsa,
-    #[error("is {found}, and {wanted} signs with {}", needs(*.wanted))]
+    #[error("is {found}, and {wanted} signs with {}", needs(wanted))]
     WrongKind { wanted: &'static str, found: &'static str },
 }
 

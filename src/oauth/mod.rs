@@ -13,6 +13,7 @@ pub mod pkce;
 mod provider_error;
 pub mod provider_file;
 pub mod request;
+pub mod signed;
 pub mod token_request;
 pub mod token_response;
 pub mod vectors;

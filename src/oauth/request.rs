@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use crate::domain::call::{HttpCall, Method};
+use crate::domain::provider::param::ParamKind;
 use crate::domain::provider::request::{BodyKind, ClientSecret, ParamValue};
 use crate::domain::provider::template::{RenderError, Values};
 use crate::domain::provider::{Provider, RequestSpec};
@@ -14,6 +15,8 @@ use crate::domain::secret::ExposeSecret;
 
 use super::client::Client;
 use super::client_auth::{self, Proof};
+use super::jwt::JwtError;
+use super::signed;
 
 /// Longest that the file's own params may be together, in bytes: some tokens of the longest kind.
 const PARAMS_MAX: usize = 256 * 1_024;
@@ -43,6 +46,8 @@ pub enum BuildError {
     UnknownTokenSet(String),
     #[error("this provider's grants cannot be refreshed")]
     NotRefreshable,
+    #[error("the setting `{0}`, a key, {1}")]
+    BadKey(String, JwtError),
 }
 
 impl From<RenderError> for BuildError {
@@ -67,7 +72,7 @@ pub(super) fn set_params<'a>(
         match value {
             Some(value) if param.fault(value).is_some() => return Err(BuildError::BadParam(param.name.clone())),
             Some(value) => param.substitutes(value).into_iter().for_each(|(name, value)| values.set(name, value)),
-            None if param.optional => values.set(param.name.clone(), ""),
+            None if param.optional && param.kind != ParamKind::PrivateKey => values.set(param.name.clone(), ""),
             None => {}
         }
     }
@@ -128,12 +133,15 @@ pub(super) fn from_callback<'a>(provider: &Provider, name: &str, value: Cow<'a, 
 
 /// Builds the call: the standard params, those of the client's proof, and the file's own.
 pub(super) fn build(
-    spec: &RequestSpec,
+    (provider, spec): (&Provider, &RequestSpec),
     client: &Client<'_>,
-    values: &Values<'_>,
+    mut values: Values<'_>,
     standard: &[(&str, &str)],
 ) -> Result<HttpCall, BuildError> {
-    let proof = client_auth::prove(spec, client, values)?;
+    let mut url = spec.url.render(&values)?;
+    signed::set_jwts(&mut values, provider, spec, client)?;
+    let values = &values;
+    let proof = client_auth::prove((provider, spec), client, values, &url)?;
     let mut params = named_params(spec, standard, &proof);
     let mut room = PARAMS_MAX;
     for (name, value) in &spec.params {
@@ -146,7 +154,6 @@ pub(super) fn build(
     if let Some(authorization) = proof.authorization {
         headers.push(("authorization".to_owned(), authorization));
     }
-    let mut url = spec.url.render(values)?;
     let body = place(spec, params, &mut url, &mut headers);
     for (name, template) in &spec.headers {
         set_header(&mut headers, name, template.render(values)?)?;
@@ -156,11 +163,12 @@ pub(super) fn build(
 
 /// The standard names, as this provider calls them, without those it does not want.
 fn named_params(spec: &RequestSpec, standard: &[(&str, &str)], proof: &Proof<'_>) -> Vec<(String, Value)> {
-    let all = standard.iter().chain(&proof.params);
+    let proven = proof.params.iter().map(|(name, value)| (*name, value.as_ref()));
+    let all = standard.iter().copied().chain(proven);
     let wanted = all.filter(|(name, _)| !spec.drop.iter().any(|dropped| dropped == name));
     let renamed = wanted.map(|(name, value)| {
-        let name = spec.rename.get(*name).map_or(*name, String::as_str);
-        (name.to_owned(), Value::from(*value))
+        let name = spec.rename.get(name).map_or(name, String::as_str);
+        (name.to_owned(), Value::from(value))
     });
     renamed.collect()
 }

@@ -49,7 +49,7 @@ pub fn exchange(provider: &Provider, client: &Client<'_>, flow: &Authorization<'
     }
     let mut standard = vec![("grant_type", "authorization_code"), ("code", code), ("redirect_uri", flow.redirect_uri)];
     standard.extend(verifier.map(|verifier| ("code_verifier", verifier)));
-    build(&provider.spec().token, client, &values, &standard)
+    build((provider, &provider.spec().token), client, values, &standard)
 }
 
 /// The refresh of one token set, whose `tokens` are these.
@@ -71,7 +71,7 @@ pub fn refresh(provider: &Provider, client: &Client<'_>, set: &TokenSetName, tok
         values.set("refresh_token", refresh_token);
         standard.extend([("grant_type", "refresh_token"), ("refresh_token", refresh_token)]);
     }
-    build(&provider.refresh().request, client, &values, &standard)
+    build((provider, &provider.refresh().request), client, values, &standard)
 }
 
 /// The exchange of a new access token for one that lives longer; `None` where the file asks for none.
@@ -79,7 +79,7 @@ pub fn extend(provider: &Provider, client: &Client<'_>, answer: &TokenAnswer) ->
     let (Some(spec), Some(tokens)) = (&provider.spec().extend, answer.sets.values().next()) else { return Ok(None) };
     let mut values = values_of(provider, &client.knowing(&answer.metadata))?;
     values.set("access_token", tokens.access_token.expose_secret());
-    build(spec, client, &values, &[]).map(Some)
+    build((provider, spec), client, values, &[]).map(Some)
 }
 
 /// The host and port that a refresh goes to; `None` where the URL cannot be built.
@@ -103,7 +103,7 @@ pub fn revoke(provider: &Provider, client: &Client<'_>, tokens: &Tokens) -> Resu
     values.set("refresh_token", refresh.map_or("", |(token, _)| token));
     let mut standard = vec![(spec.param.as_str(), token)];
     standard.extend(spec.hint.then_some(("token_type_hint", hint)));
-    build(&spec.request, client, &values, &standard).map(Some)
+    build((provider, &spec.request), client, values, &standard).map(Some)
 }
 
 /// A look-up to make with a new token, and how to read its answer.
@@ -146,7 +146,7 @@ pub fn look_up<'a>(
     let mut values = values_of(provider, &client.knowing(&answer.metadata))?;
     values.set("access_token", tokens.access_token.expose_secret());
     values.set("token_type", tokens.token_type.as_str());
-    match build(&step.request, client, &values, &[]) {
+    match build((provider, &step.request), client, values, &[]) {
         Ok(call) => Ok(Some(Lookup { call, provider, step })),
         Err(BuildError::BadUrl) if step.optional => Ok(None),
         Err(error) => Err(error),

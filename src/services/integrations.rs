@@ -16,6 +16,7 @@ use crate::domain::provider::{NeededBy, Owner, Provider};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 use crate::oauth::client::{Client, NOTHING};
+use crate::oauth::signed;
 use crate::store::{Change, keys};
 
 use super::Core;
@@ -248,6 +249,7 @@ impl Integrations {
     ) -> Result<Integration, Refusal> {
         let given: BTreeMap<String, String> = merged_params(before, asked.params);
         let settled = provider.settle_params(&given, NeededBy::Integration, &BTreeMap::new())?;
+        check_keys(provider, &settled.secret)?;
         let keeps_secret = before.filter(|old| old.client_secret.is_some() && asked.client_secret.is_none());
         keeps_secret.map_or(Ok(()), |old| check_move(provider, &old.params, &settled.public))?;
         let now = self.core.clock.now();
@@ -322,6 +324,15 @@ fn check_move(provider: &Provider, before: &BTreeMap<String, String>, params: &B
         None => Ok(()),
         Some((name, _)) => Err(Refusal::field("client_secret", format!("must be sent again when `{name}` changes"))),
     }
+}
+
+/// A key that cannot sign is told now, not when the first end user comes back.
+fn check_keys(provider: &Provider, secrets: &BTreeMap<String, SecretString>) -> Result<(), Refusal> {
+    let is_key = |name: &str| provider.spec().params.get(name).is_some_and(|param| param.kind == ParamKind::PrivateKey);
+    for (name, text) in secrets.iter().filter(|(name, _)| is_key(name)) {
+        signed::check_key(provider, name, text.expose_secret()).map_err(|fault| Refusal::field(name, fault.to_string()))?;
+    }
+    Ok(())
 }
 
 fn check_client(integration: &Integration, provider: &Provider) -> Result<(), Refusal> {

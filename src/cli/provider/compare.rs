@@ -140,6 +140,7 @@ fn client_auth(auth: ClientAuth) -> Option<&'static str> {
     match auth {
         ClientAuth::Post => Some("client_secret_post"),
         ClientAuth::Basic => Some("client_secret_basic"),
+        ClientAuth::PrivateKeyJwt | ClientAuth::ClientSecretJwt => Some(auth.as_str()),
         _ => None,
     }
 }

@@ -47,6 +47,10 @@ pub struct ProviderSpec {
     pub warnings: Vec<String>,
     pub params: BTreeMap<String, ParamSpec>,
     pub grant: GrantType,
+    /// What is signed for the requests that send it.
+    pub jwts: BTreeMap<String, jwt::JwtSpec>,
+    /// With what the client proves itself, where it signs.
+    pub client_assertion: Option<jwt::AssertionSpec>,
     pub authorize: AuthorizeSpec,
     pub callback: CallbackSpec,
     pub token: RequestSpec,
@@ -68,6 +72,21 @@ impl ProviderSpec {
     pub fn param_of(&self, hole: &str) -> Option<&ParamSpec> {
         let name = hole.split_once('.').map_or(hole, |(name, _)| name);
         self.params.get(name).filter(|param| param.fills(hole))
+    }
+
+    /// Whatever is signed.
+    pub fn signed(&self) -> impl Iterator<Item = &jwt::JwtSpec> {
+        self.jwts.values().chain(self.client_assertion.iter().map(|assertion| &assertion.jwt))
+    }
+
+    /// Every request that the file draws, with its place.
+    pub fn requests(&self) -> impl Iterator<Item = (String, &RequestSpec)> {
+        let refresh = (self.refresh.class() != RefreshClass::None).then_some(("refresh", &self.refresh.request));
+        let extend = self.extend.as_ref().map(|extend| ("extend", extend));
+        let revoke = self.revoke.as_ref().map(|revoke| ("revoke", &revoke.request));
+        let named = [Some(("token", &self.token)), refresh, extend, revoke].into_iter().flatten();
+        let lookups = self.after_connect.iter().enumerate().map(|(at, step)| (format!("after_connect.{at}"), &step.request));
+        named.map(|(at, request)| (at.to_owned(), request)).chain(lookups)
     }
 
     /// The names of what is kept of a connection: of its callback, of answers, of look-ups.

@@ -1,7 +1,7 @@
 //! What is sent to a provider, as its file draws it: the authorize redirect, and one shape for every
 //! call to an endpoint (exchange, refresh, revoke, look-ups once connected).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::call::Method;
 use crate::domain::ids::TokenSetName;
@@ -116,6 +116,22 @@ pub struct RequestSpec {
     pub drop: Vec<String>,
 }
 
+impl RequestSpec {
+    /// Whatever is filled in when it is sent, the URL apart.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let params = self.params.values().filter_map(|value| match value {
+            ParamValue::Text(template) => Some(template),
+            ParamValue::Integer(_) | ParamValue::Bool(_) => None,
+        });
+        self.headers.values().chain(params).chain(&self.basic_user).chain(&self.basic_pass)
+    }
+
+    /// The names of the JWTs that are sent with it.
+    pub fn jwts(&self) -> BTreeSet<&str> {
+        self.templates().flat_map(Template::names).filter_map(|name| name.strip_prefix("jwt.")).collect()
+    }
+}
+
 /// A param's value as the file has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ParamValue {
@@ -124,11 +140,15 @@ pub enum ParamValue {
     Bool(bool),
 }
 
-/// How the client proves itself. Without a secret, `Post` and `Basic` are as `Public`.
+/// How the client proves itself. Without a secret, `Post`, `Basic` and `ClientSecretJwt` are as `Public`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientAuth {
     Post,
     Basic,
+    /// An assertion that the client signs with its private key (RFC 7523 2.2).
+    PrivateKeyJwt,
+    /// … with its secret.
+    ClientSecretJwt,
     /// A public client: its id alone.
     Public,
     /// Nothing of the client is sent.
@@ -140,6 +160,8 @@ impl ClientAuth {
         match self {
             ClientAuth::Post => "post",
             ClientAuth::Basic => "basic",
+            ClientAuth::PrivateKeyJwt => "private_key_jwt",
+            ClientAuth::ClientSecretJwt => "client_secret_jwt",
             ClientAuth::Public => "none",
             ClientAuth::Off => "off",
         }

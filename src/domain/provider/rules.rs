@@ -1,6 +1,8 @@
 //! The rules a provider must keep, beyond what its types already hold. Each broken one is named
 //! with its place in the file.
 
+mod signing;
+
 use std::collections::BTreeSet;
 
 use url::Url;
@@ -35,6 +37,7 @@ pub fn faults(spec: &ProviderSpec) -> Vec<Fault> {
     check.papers();
     check.params();
     check.authorize();
+    check.signing();
     check.requests();
     check.lookups();
     check.responses();
@@ -49,7 +52,11 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn fault(&mut self, at: impl Into<String>, message: impl Into<String>) {
-        self.faults.push(Fault::new(at, message));
+        let fault = Fault::new(at, message);
+        // What several requests share is told once.
+        if !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
     }
 
     fn papers(&mut self) {
@@ -93,7 +100,8 @@ impl Check<'_> {
         for (name, param) in &self.spec.params {
             let at = format!("params.{name}");
             let mut taken = AUTHORIZE.iter().chain(EXCHANGE).chain(REFRESH).chain(REVOKE).chain(LOOKUP).chain(MOMENT);
-            if name.contains('.') || matches!(name.as_str(), "callback" | "metadata") || taken.any(|known| known == name) {
+            if name.contains('.') || matches!(name.as_str(), "callback" | "metadata" | "jwt") || taken.any(|known| known == name)
+            {
                 self.fault(&at, "is a name that the engine uses itself");
             }
             if self.spec.owner == Owner::Tenant && param.needed_by == NeededBy::Deployment {
@@ -103,6 +111,10 @@ impl Check<'_> {
                 if let Some(rule) = value.as_deref().and_then(|value| param.fault(value)) {
                     self.fault(format!("{at}.{key}"), rule);
                 }
+            }
+            if param.kind == ParamKind::PrivateKey {
+                self.private_key(&at, param);
+                continue;
             }
             if param.example.is_none() && !matches!(param.kind, ParamKind::Enum(_)) {
                 self.fault(&at, "needs an `example`");
@@ -135,7 +147,12 @@ impl Check<'_> {
         let nothing = Kept { callback: &BTreeSet::new(), metadata: &BTreeSet::new() };
         self.url("authorize.url", &authorize.url, AUTHORIZE, &nothing);
         for (name, template) in &authorize.params {
-            self.template(&format!("authorize.params.{name}"), template, AUTHORIZE, Place { kept: &nothing, secrets: false });
+            self.template(
+                &format!("authorize.params.{name}"),
+                template,
+                AUTHORIZE,
+                Place { kept: &nothing, secrets: false, signed: false },
+            );
         }
         if authorize.scopes.separator.is_empty() || authorize.scopes.separator.len() > 3 {
             self.fault("authorize.scopes.separator", "must have 1 to 3 characters");
@@ -212,7 +229,8 @@ impl Check<'_> {
         if request.method == Method::Get && request.body != BodyKind::Query {
             self.fault(format!("{at}.body"), "must be \"query\" where the method is \"get\"");
         }
-        let place = Place { kept, secrets: true };
+        self.signed(at, request, names, kept);
+        let place = Place { kept, secrets: true, signed: true };
         for (key, template) in [("basic_user", &request.basic_user), ("basic_pass", &request.basic_pass)] {
             let at = format!("{at}.{key}");
             match template {
@@ -264,7 +282,7 @@ impl Check<'_> {
         }
         let names: Vec<&str> = names.iter().copied().filter(|name| !SECRET.contains(name)).collect();
         for name in url.path_names() {
-            self.name(at, name, &names, Place { kept, secrets: false });
+            self.name(at, name, &names, Place { kept, secrets: false, signed: false });
         }
     }
 
@@ -276,12 +294,16 @@ impl Check<'_> {
 
     fn name(&mut self, at: &str, name: &str, names: &[&str], place: Place<'_>) {
         let kept = name.strip_prefix("callback.").is_some_and(|name| place.kept.callback.contains(name))
-            || name.strip_prefix("metadata.").is_some_and(|name| place.kept.metadata.contains(name));
+            || name.strip_prefix("metadata.").is_some_and(|name| place.kept.metadata.contains(name))
+            || name.strip_prefix("jwt.").is_some_and(|name| place.signed && self.spec.jwts.contains_key(name));
         let declared = self.spec.param_of(name).is_some_and(|param| place.secrets || !param.secret);
         if declared || names.contains(&name) || kept {
             return;
         }
-        let known: BTreeSet<&str> = names.iter().copied().chain(self.spec.params.keys().map(String::as_str)).collect();
+        let params = self.spec.params.values().filter(|param| param.kind != ParamKind::PrivateKey);
+        let jwts = self.spec.jwts.keys().filter(|_| place.signed).map(|name| format!("jwt.{name}"));
+        let known: BTreeSet<String> =
+            names.iter().map(|name| (*name).to_owned()).chain(params.map(|param| param.name.clone())).chain(jwts).collect();
         let known: Vec<_> = known.into_iter().collect();
         self.fault(at, format!("`{{{name}}}` is not declared for this place; known here: {}", known.join(", ")));
     }
@@ -352,6 +374,8 @@ struct Place<'a> {
     kept: &'a Kept<'a>,
     /// Secret params.
     secrets: bool,
+    /// JWTs.
+    signed: bool,
 }
 
 fn keeps_a_secret(pointer: &Pointer, tokens: &[String]) -> bool {

@@ -264,6 +264,19 @@ impl UrlTemplate {
         self.path.names().into_iter().chain(query).collect()
     }
 
+    /// As [`UrlTemplate::render`], to the letter: without the '/' that every URL has behind its host where the file has
+    /// none. Who compares issuers compares texts (RFC 8414 3.3).
+    pub fn render_text(&self, values: &Values<'_>) -> Result<String, RenderError> {
+        let url = String::from(self.render(values)?);
+        let bare = self.query.is_none() && self.path.pieces == [Piece::Text("/".to_owned())] && !self.source.ends_with('/');
+        Ok(if bare { url.trim_end_matches('/').to_owned() } else { url })
+    }
+
+    /// Whether it has the same scheme and host as another, whatever the values.
+    pub fn shares_host(&self, other: &UrlTemplate) -> bool {
+        self.base == other.base
+    }
+
     /// The URL with its values, percent-encoded for their places. What comes out has the host that
     /// went in and the path that the file drew: a value of `..` or `a@b` is refused, not followed.
     pub fn render(&self, values: &Values<'_>) -> Result<Url, RenderError> {

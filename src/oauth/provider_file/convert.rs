@@ -7,7 +7,7 @@ use std::time::Duration;
 use regex_lite::{Regex, RegexBuilder};
 
 use crate::domain::ids::ProviderId;
-use crate::domain::provider::param::PARAM_MAX;
+use crate::domain::provider::param::{KEY_MAX, PARAM_MAX};
 use crate::domain::provider::request::{ClientSecret, RevokedToken};
 use crate::domain::provider::rules::Fault;
 use crate::domain::provider::template::{Template, TemplateError};
@@ -78,6 +78,7 @@ impl Convert {
         let categories = self.needed("categories", file.categories.clone());
         let credentials = self.needed("credentials", file.credentials.clone());
         let params = file.params.iter().filter_map(|(name, param)| Some((name.clone(), self.param(name, param)?))).collect();
+        let (jwts, client_assertion) = (self.jwts(file), self.client_assertion(file));
         let authorize = self.authorize(file);
         let token = self.request("token", &file.token.request(), None);
         let response = self.response("response", &file.response, None);
@@ -91,10 +92,11 @@ impl Convert {
         let errors = self.errors(file);
         let client_secret = match (&file.token.client_secret, file.token.client_auth) {
             (Some(ClientSecretShape::Optional), _) => ClientSecret::Optional,
-            (Some(ClientSecretShape::Required), _) | (None, None | Some(ClientAuthShape::Post | ClientAuthShape::Basic)) => {
+            (Some(ClientSecretShape::Required), _)
+            | (None, None | Some(ClientAuthShape::Post | ClientAuthShape::Basic | ClientAuthShape::ClientSecretJwt)) => {
                 ClientSecret::Required
             }
-            (None, Some(ClientAuthShape::None | ClientAuthShape::Off)) => ClientSecret::Unused,
+            (None, Some(ClientAuthShape::PrivateKeyJwt | ClientAuthShape::None | ClientAuthShape::Off)) => ClientSecret::Unused,
         };
         Some(ProviderSpec {
             id,
@@ -107,6 +109,8 @@ impl Convert {
             credentials: credentials?,
             warnings: file.warnings.clone().unwrap_or_default(),
             params,
+            jwts,
+            client_assertion,
             grant: grant(file.grant),
             authorize: authorize?,
             callback: callback(file),
@@ -141,6 +145,7 @@ impl Convert {
             Some(pattern) => Some(self.read(&format!("{at}.pattern"), whole(pattern))?),
             None => None,
         };
+        let is_key = kind == Some(KindShape::PrivateKey);
         Some(ParamSpec {
             name: name.to_owned(),
             title: title?,
@@ -150,10 +155,10 @@ impl Convert {
                 NeededByShape::Integration => NeededBy::Integration,
                 NeededByShape::Link => NeededBy::Link,
             },
-            secret: shape.secret,
+            secret: shape.secret || is_key,
             optional: shape.optional,
             pattern,
-            max_length: shape.max_length.unwrap_or(PARAM_MAX).min(10 * PARAM_MAX),
+            max_length: if is_key { KEY_MAX } else { shape.max_length.unwrap_or(PARAM_MAX).min(10 * PARAM_MAX) },
             example: shape.example.clone(),
             default: shape.default.clone(),
         })
@@ -338,6 +343,7 @@ fn param_kind(kind: KindShape, options: Option<OptionsShape>) -> ParamKind {
         KindShape::Origin => ParamKind::Origin,
         KindShape::Guid => ParamKind::Guid,
         KindShape::Text => ParamKind::Text,
+        KindShape::PrivateKey => ParamKind::PrivateKey,
         KindShape::Enum => ParamKind::Enum(match options {
             None => BTreeMap::new(),
             Some(OptionsShape::Plain(names)) => names.into_iter().map(|name| (name.clone(), Choice::One(name))).collect(),

@@ -130,6 +130,8 @@ fn client_auth(shape: ClientAuthShape) -> ClientAuth {
     match shape {
         ClientAuthShape::Post => ClientAuth::Post,
         ClientAuthShape::Basic => ClientAuth::Basic,
+        ClientAuthShape::PrivateKeyJwt => ClientAuth::PrivateKeyJwt,
+        ClientAuthShape::ClientSecretJwt => ClientAuth::ClientSecretJwt,
         ClientAuthShape::None => ClientAuth::Public,
         ClientAuthShape::Off => ClientAuth::Off,
     }

@@ -2,12 +2,14 @@
 //! provider; what a file is called and what it says are handed in.
 
 mod convert;
+mod convert_jwt;
 mod convert_request;
 mod convert_response;
 mod limits;
 mod locate;
 mod own;
 mod shape;
+mod shape_jwt;
 mod shape_request;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -19,7 +21,7 @@ use toml::{Table, Value};
 
 pub use locate::FileError;
 pub use own::{Definition, issuer_of, parse_own};
-pub use vector::{Expectation, RequestVector, Step, VectorShape};
+pub use vector::{Expectation, JwtVector, RequestVector, Step, VectorShape};
 
 use crate::domain::ids::ProviderId;
 use crate::domain::provider::rules::Fault;
@@ -262,7 +264,101 @@ mod tests {
         ("grant = \"jwt_bearer\"", "grant: is \"jwt_bearer\", which this version does not serve"),
         ("grant = \"device_code\"", "grant: is \"device_code\", which this version does not serve"),
         ("grant = \"client_credentials\"", "grant: is \"client_credentials\", which this version does not serve"),
-        ("grant = \"password\"", "unknown variant `password`"),
+        ("grant = \"password\"", "unknown value `password`"),
+        ("token.client_auth = \"private_key_jwt\"", "client_assertion: is missing"),
+        ("token.client_auth = \"client_secret_jwt\"", "client_assertion: is missing"),
+        (
+            "client_assertion.audience = \"endpoint\"\ntoken.client_auth = \"private_key_jwt\"",
+            "client_assertion.key: `private_key` is no key",
+        ),
+        (
+            "client_assertion.key = \"client_secret\"\ntoken.client_auth = \"client_secret_jwt\"",
+            "client_assertion.audience: is missing",
+        ),
+        ("client_assertion = { audience = \"endpoint\", key = \"client_secret\" }", "client_assertion: is used by no request"),
+        (
+            "client_assertion = { audience = \"endpoint\", key = \"client_secret\" }\ntoken = { client_auth = \"private_key_jwt\", client_secret = \"required\" }",
+            "client_assertion.key: is one for `client_auth = \"client_secret_jwt\"`",
+        ),
+        (
+            "client_assertion = { audience = \"endpoint\", ttl = \"61s\" }\ntoken.client_auth = \"client_secret_jwt\"",
+            "client_assertion.ttl: must be at most 60s",
+        ),
+        (
+            "client_assertion = { audience = \"endpoint\", claims = { aud = \"x\" } }\ntoken.client_auth = \"client_secret_jwt\"",
+            "client_assertion.claims.aud: is what",
+        ),
+        (
+            "client_assertion.audience = \"http://acme.example\"\ntoken.client_auth = \"client_secret_jwt\"",
+            "client_assertion.audience: must begin with https",
+        ),
+        (
+            "client_assertion.audience = \"https://acme.example/{code}\"\ntoken.client_auth = \"client_secret_jwt\"",
+            "client_assertion.audience: `{code}` is not declared",
+        ),
+        (
+            "client_assertion.audience = \"endpoint\"\ntoken = { client_auth = \"client_secret_jwt\", drop = [\"client_assertion\"] }",
+            "token.drop: drops the client's proof",
+        ),
+        ("jwt.a = { key = \"client_secret\" }", "jwt.a: is in no param and no header"),
+        ("jwt.\"a.b\" = { key = \"client_secret\" }", "must be a name of letters"),
+        ("token.params = { a = \"{jwt.a}\" }", "`{jwt.a}` is not declared for this place; known here: "),
+        ("jwt.ab = { key = \"client_secret\" }\ntoken.params = { a = \"{jwt.a}{jwt.ab}\" }", "jwt.ab, "),
+        (
+            "jwt.a = { key = \"client_secret\" }\ntoken.url = \"https://acme.example/{jwt.a}\"",
+            "token.url: `{jwt.a}` is not declared",
+        ),
+        (
+            "jwt.a = { key = \"client_secret\" }\nauthorize.params = { a = \"{jwt.a}\" }",
+            "authorize.params.a: `{jwt.a}` is not declared",
+        ),
+        ("jwt.a = { alg = \"RS265\" }", "unknown value `RS265`; did you mean `RS256`?"),
+        (
+            "jwt.a = { alg = \"RS256\", key = \"client_secret\" }\ntoken.params = { a = \"{jwt.a}\" }",
+            "jwt.a.key: is a shared secret",
+        ),
+        (
+            "jwt.a = { key = \"client_secret\" }\ntoken = { client_auth = \"none\", params = { a = \"{jwt.a}\" } }",
+            "jwt.a.key: is the client secret, which",
+        ),
+        (
+            "jwt.a = { key = \"client_secret\", header = { alg = \"none\" } }\ntoken.params = { a = \"{jwt.a}\" }",
+            "jwt.a.header.alg: is not for a file to say",
+        ),
+        ("jwt.a = { key = \"client_secret\", drop = [\"aud\"] }\ntoken.params = { a = \"{jwt.a}\" }", "jwt.a.drop: names `aud`"),
+        (
+            "jwt.a = { key = \"client_secret\", claims = { a = \"{client_secret}\" } }\ntoken.params = { a = \"{jwt.a}\" }",
+            "jwt.a.claims.a: `{client_secret}` is not declared",
+        ),
+        (
+            "jwt.a = { key = \"client_secret\", claims = { a = \"{jwt.a}\" } }\ntoken.params = { a = \"{jwt.a}\" }",
+            "jwt.a.claims.a: `{jwt.a}` is not declared",
+        ),
+        ("jwt.a = { key = \"client_secret\", ttl = \"367d\" }\ntoken.params = { a = \"{jwt.a}\" }", "jwt.a.ttl: must be at most"),
+        (
+            "params.p = { title = \"P\", kind = \"private_key\", needed_by = \"integration\" }",
+            "params.p: is a private key that signs nothing",
+        ),
+        (
+            "params.p = { title = \"P\", kind = \"private_key\", needed_by = \"link\" }",
+            "params.p.needed_by: must be `integration`",
+        ),
+        (
+            "params.p = { title = \"P\", kind = \"private_key\", needed_by = \"integration\", example = \"x\" }",
+            "params.p: is a private key: it has no",
+        ),
+        (
+            "params.p = { title = \"P\", kind = \"private_key\", needed_by = \"integration\" }\njwt.a.key = \"p\"\ntoken.params = { a = \"{jwt.a}\", b = \"{p}\" }",
+            "token.params.b: `{p}` is not declared",
+        ),
+        (
+            "params.p = { title = \"P\", kind = \"private_key\", needed_by = \"integration\" }\njwt.a = { key = \"p\", alg = \"HS256\" }\ntoken.params = { a = \"{jwt.a}\" }",
+            "jwt.a.key: is a private key, which",
+        ),
+        (
+            "params.jwt = { title = \"P\", kind = \"text\", needed_by = \"link\", example = \"x\" }",
+            "params.jwt: is a name that the engine uses",
+        ),
         ("docs = \"http://acme.example\"", "docs: must be an https link"),
         ("categories = []", "categories: must name"),
         ("name = \"\"", "name: must be 1 to"),

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::value::Datetime;
 
+use super::shape_jwt::{AssertionShape, JwtShape};
 use super::shape_request::{LookupShape, RefreshShape, RequestShape, RevokeShape, TokenShape};
 use super::vector::VectorShape;
 
@@ -42,6 +43,9 @@ pub(super) struct FileShape {
     pub grant: Option<GrantShape>,
     #[serde(default)]
     pub params: BTreeMap<String, ParamShape>,
+    #[serde(default)]
+    pub jwt: BTreeMap<String, JwtShape>,
+    pub client_assertion: Option<AssertionShape>,
     #[serde(default)]
     pub authorize: AuthorizeShape,
     #[serde(default)]
@@ -101,7 +105,7 @@ pub(super) struct ParamShape {
     pub default: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum KindShape {
     Host,
@@ -110,6 +114,7 @@ pub(super) enum KindShape {
     Guid,
     Enum,
     Text,
+    PrivateKey,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]

@@ -109,6 +109,8 @@ pub(super) enum MethodShape {
 pub(super) enum ClientAuthShape {
     Post,
     Basic,
+    PrivateKeyJwt,
+    ClientSecretJwt,
     None,
     Off,
 }

@@ -82,6 +82,17 @@ pub struct RequestVector {
     pub absent: Vec<String>,
     pub form: Option<BTreeMap<String, String>>,
     pub json: Option<Value>,
+    /// What was signed, by the param or the header that it stands in; there it is `JWT`.
+    #[serde(default)]
+    pub jwt: BTreeMap<String, JwtVector>,
+}
+
+/// An expected JWT, compared whole; its `jti` is `JTI`. Whether its signature holds is looked at besides.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JwtVector {
+    pub header: BTreeMap<String, Value>,
+    pub claims: BTreeMap<String, Value>,
 }
 
 /// What an answer must be understood as. What is not named is not compared, `failure` apart.

@@ -11,7 +11,9 @@ use crate::domain::secret::ExposeSecret;
 use crate::domain::tokens::{FailureClass, TokenAnswer};
 
 use super::super::callback::CallbackError;
+use super::super::jwt::SigningKey;
 use super::super::provider_file::{Expectation, RequestVector};
+use super::signed::unsigned;
 use super::{Outcome, started};
 
 /// What the expectation does not name is not compared.
@@ -70,8 +72,8 @@ pub(super) fn same_url(expected: &str, found: &Url) -> Outcome {
     Err(format!("url:\n      expected {expected}\n      found    {found}"))
 }
 
-pub(super) fn same_call(expected: Option<&RequestVector>, call: &HttpCall) -> Outcome {
-    let Some(expected) = expected else { return Ok(()) };
+pub(super) fn same_call(expected: &RequestVector, call: &HttpCall, signers: &[SigningKey]) -> Outcome {
+    let call = &unsigned(expected, call, signers)?;
     same_url(&expected.url, &call.url)?;
     let wanted = expected.method.as_deref().unwrap_or("POST");
     differ("method", Some(wanted), Some(method_word(call.method)))?;

@@ -3,6 +3,7 @@
 
 mod compare;
 pub mod keys;
+mod signed;
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use url::form_urlencoded;
 
-use crate::domain::call::HttpAnswer;
+use crate::domain::call::{HttpAnswer, HttpCall};
 use crate::domain::connection::Tokens;
 use crate::domain::ids::TokenSetName;
 use crate::domain::provider::request::ClientSecret;
@@ -22,6 +23,7 @@ use super::authorize_url::{self, AuthorizeInput};
 use super::callback;
 use super::client::{Client, Moment};
 use super::provider_file::{Expectation, ProviderFile, Step, VectorShape};
+use super::signed::key_of;
 use super::token_request::{self, Authorization};
 use super::token_response::{judge_exchange, judge_extend, judge_refresh, judge_revoke};
 use compare::{callback_failure, class_word, differ, same_answer, same_call, same_metadata, same_url};
@@ -109,6 +111,10 @@ impl<'a> Bench<'a> {
                 ParamKind::Enum(options) => options.keys().next(),
                 _ => None,
             };
+            if param.kind == ParamKind::PrivateKey {
+                secret_params.insert(param.name.clone(), keys::of(provider, &param.name).into());
+                continue;
+            }
             let given = vector.params.get(&param.name).or(param.default.as_ref()).or(param.example.as_ref()).or(first_option);
             match given {
                 Some(value) if param.secret => _ = secret_params.insert(param.name.clone(), value.as_str().into()),
@@ -130,6 +136,14 @@ impl<'a> Bench<'a> {
             metadata: &self.metadata,
             moment: Some(Moment { now: started(), random: [7; 16] }),
         }
+    }
+
+    /// What is sent is as the vector has it, and what is signed is signed with the client's keys.
+    fn same_call(&self, call: &HttpCall) -> Outcome {
+        let Some(expected) = &self.vector.request else { return Ok(()) };
+        let signed = self.provider.spec().signed();
+        let signers: Vec<_> = signed.filter_map(|jwt| key_of(self.provider, &jwt.key, &self.client()).ok()).collect();
+        same_call(expected, call, &signers)
     }
 
     fn tokens(&self) -> Tokens {
@@ -211,7 +225,7 @@ impl<'a> Bench<'a> {
             scopes: &self.vector.scopes,
         };
         let call = token_request::exchange(self.provider, &self.client(), &flow).map_err(|error| error.to_string())?;
-        same_call(self.vector.request.as_ref(), &call)?;
+        self.same_call(&call)?;
         match self.answer() {
             Some(answer) => self.judged(judge_exchange(self.provider, &answer, started())),
             None => Ok(()),
@@ -222,7 +236,7 @@ impl<'a> Bench<'a> {
         let set = self.token_set()?;
         let call =
             token_request::refresh(self.provider, &self.client(), &set, &self.tokens()).map_err(|error| error.to_string())?;
-        same_call(self.vector.request.as_ref(), &call)?;
+        self.same_call(&call)?;
         match self.answer() {
             Some(answer) => self.judged(judge_refresh(self.provider, &set, &answer, started())),
             None => Ok(()),
@@ -231,7 +245,7 @@ impl<'a> Bench<'a> {
 
     fn revoke(&self) -> Outcome {
         let call = token_request::revoke(self.provider, &self.client(), &self.tokens()).map_err(|error| error.to_string())?;
-        same_call(self.vector.request.as_ref(), &call.ok_or("the file has no `[revoke]`")?)?;
+        self.same_call(&call.ok_or("the file has no `[revoke]`")?)?;
         match self.answer() {
             None => Ok(()),
             Some(answer) => self.outcome(judge_revoke(self.provider, &answer, started()), |_, ()| Ok(())),
@@ -240,7 +254,7 @@ impl<'a> Bench<'a> {
 
     fn extend(&self) -> Outcome {
         let call = token_request::extend(self.provider, &self.client(), &self.issued()).map_err(|error| error.to_string())?;
-        same_call(self.vector.request.as_ref(), &call.ok_or("the file has no `[extend]`")?)?;
+        self.same_call(&call.ok_or("the file has no `[extend]`")?)?;
         match self.answer() {
             Some(answer) => self.judged(judge_extend(self.provider, &answer, started())),
             None => Ok(()),
@@ -269,7 +283,7 @@ impl<'a> Bench<'a> {
         let lookup =
             token_request::look_up(self.provider, step, &self.client(), &self.issued()).map_err(|error| error.to_string())?;
         let lookup = lookup.ok_or("is left out: what it needs did not come; give `metadata`")?;
-        same_call(self.vector.request.as_ref(), &lookup.call)?;
+        self.same_call(&lookup.call)?;
         match self.answer() {
             None => Ok(()),
             Some(answer) => self.outcome(lookup.read(&answer, started()), |expect, found| {
