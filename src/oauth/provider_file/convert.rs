@@ -1,32 +1,21 @@
 //! From a file's shape to a provider's specification: defaults, and what must be there. Every fault
 //! is collected, so that an author sees them all at once.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use regex_lite::{Regex, RegexBuilder};
-
 use crate::domain::ids::ProviderId;
-use crate::domain::provider::param::{KEY_MAX, PARAM_MAX};
 use crate::domain::provider::request::{ClientSecret, RevokedToken};
 use crate::domain::provider::rules::Fault;
 use crate::domain::provider::template::{Template, TemplateError};
 use crate::domain::provider::{
-    AfterConnectSpec, AuthorizeSpec, CallbackSpec, Choice, GrantType, HostRule, Known, Loopback, NeededBy, Owner, ParamKind,
-    ParamSpec, PkceUse, ProviderSpec, Rate, RedirectRules, RefreshClass, RefreshSpec, RefreshWith, RequestSpec, ResponseSpec,
-    RevokeSpec, ScopeSpec, UseSpec,
+    AfterConnectSpec, AuthorizeSpec, CallbackSpec, GrantType, HostRule, Known, Loopback, Owner, PkceUse, ProviderSpec, Rate,
+    RedirectRules, RefreshClass, RefreshSpec, RefreshWith, RequestSpec, ResponseSpec, RevokeSpec, ScopeSpec, UseSpec,
 };
 
-use super::shape::{
-    FileShape, GrantShape, HostShape, HostWord, KindShape, KnownShape, LoopbackShape, NeededByShape, OptionShape, OptionsShape,
-    ParamShape, PkceShape,
-};
+use super::shape::{FileShape, GrantShape, HostShape, HostWord, KnownShape, LoopbackShape, PkceShape};
 use super::shape_request::{
     ClassShape, ClientAuthShape, ClientSecretShape, LookupShape, RequestShape, RevokeShape, RevokedShape, WithShape,
 };
-
-/// Largest compiled pattern, in bytes.
-const PATTERN_MAX: usize = 64 * 1_024;
 
 pub(super) fn provider(id: ProviderId, owner: Owner, file: &FileShape) -> Result<ProviderSpec, Vec<Fault>> {
     let mut convert = Convert::default();
@@ -41,11 +30,6 @@ pub(super) fn provider(id: ProviderId, owner: Owner, file: &FileShape) -> Result
         Some(spec) if convert.faults.is_empty() => Ok(spec),
         _ => Err(convert.faults),
     }
-}
-
-/// A match costs the value's length times the pattern's compiled size, so that has a limit.
-fn whole(pattern: &str) -> Result<Regex, regex_lite::Error> {
-    RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(PATTERN_MAX).build()
 }
 
 /// Collects faults; each method gives `None` where it added one that leaves nothing to go on with.
@@ -133,35 +117,6 @@ impl Convert {
             self.fault("checked", "must be a date such as 2026-11-21, without quotes");
         }
         date.map(|date| date.to_string())
-    }
-
-    fn param(&mut self, name: &str, shape: &ParamShape) -> Option<ParamSpec> {
-        let at = format!("params.{name}");
-        let title = self.needed(&format!("{at}.title"), shape.title.clone());
-        let kind = self.needed(&format!("{at}.kind"), shape.kind);
-        let needed_by = self.needed(&format!("{at}.needed_by"), shape.needed_by);
-        let pattern = match &shape.pattern {
-            // The whole value must match, whatever the author's anchors say.
-            Some(pattern) => Some(self.read(&format!("{at}.pattern"), whole(pattern))?),
-            None => None,
-        };
-        let is_key = kind == Some(KindShape::PrivateKey);
-        Some(ParamSpec {
-            name: name.to_owned(),
-            title: title?,
-            kind: param_kind(kind?, shape.options.clone()),
-            needed_by: match needed_by? {
-                NeededByShape::Deployment => NeededBy::Deployment,
-                NeededByShape::Integration => NeededBy::Integration,
-                NeededByShape::Link => NeededBy::Link,
-            },
-            secret: shape.secret || is_key,
-            optional: shape.optional,
-            pattern,
-            max_length: if is_key { KEY_MAX } else { shape.max_length.unwrap_or(PARAM_MAX).min(10 * PARAM_MAX) },
-            example: shape.example.clone(),
-            default: shape.default.clone(),
-        })
     }
 
     fn authorize(&mut self, file: &FileShape) -> Option<AuthorizeSpec> {
@@ -333,29 +288,6 @@ fn grant(shape: Option<GrantShape>) -> GrantType {
         Some(GrantShape::ClientCredentials) => GrantType::ClientCredentials,
         Some(GrantShape::JwtBearer) => GrantType::JwtBearer,
         Some(GrantShape::DeviceCode) => GrantType::DeviceCode,
-    }
-}
-
-fn param_kind(kind: KindShape, options: Option<OptionsShape>) -> ParamKind {
-    match kind {
-        KindShape::Host => ParamKind::Host,
-        KindShape::Subdomain => ParamKind::Subdomain,
-        KindShape::Origin => ParamKind::Origin,
-        KindShape::Guid => ParamKind::Guid,
-        KindShape::Text => ParamKind::Text,
-        KindShape::PrivateKey => ParamKind::PrivateKey,
-        KindShape::Enum => ParamKind::Enum(match options {
-            None => BTreeMap::new(),
-            Some(OptionsShape::Plain(names)) => names.into_iter().map(|name| (name.clone(), Choice::One(name))).collect(),
-            Some(OptionsShape::Mapped(options)) => options.into_iter().map(|(name, stands)| (name, choice(stands))).collect(),
-        }),
-    }
-}
-
-fn choice(stands: OptionShape) -> Choice {
-    match stands {
-        OptionShape::One(value) => Choice::One(value),
-        OptionShape::Several(values) => Choice::Several(values),
     }
 }
 

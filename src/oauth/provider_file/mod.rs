@@ -3,6 +3,7 @@
 
 mod convert;
 mod convert_jwt;
+mod convert_params;
 mod convert_request;
 mod convert_response;
 mod limits;
