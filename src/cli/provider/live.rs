@@ -64,8 +64,7 @@ pub async fn walk(provider: &Provider, live: Live) -> Result<(), Failure> {
     let redirect_uri = live.redirect_uri.clone().unwrap_or_else(|| format!("http://{address}/callback"));
     let (params, secret_params) = (settled.public, settled.secret);
     let clock = SystemClock::start();
-    let moment = Moment { now: clock.now(), random: random(&SystemEntropy)? };
-    let walk = Walk { provider, outbound, clock, params, secret_params, redirect_uri, moment, live };
+    let walk = Walk { provider, outbound, clock, params, secret_params, redirect_uri, live };
     out::line(&format!("redirect URI  {}  (register it at the provider; any path of {address} is heard)", walk.redirect_uri))?;
     let (valid, pkce) = walk.consent(callbacks).await?;
     let mut answer = walk.exchange(&valid, pkce.as_ref()).await?;
@@ -86,21 +85,22 @@ struct Walk<'a> {
     params: BTreeMap<String, String>,
     secret_params: BTreeMap<String, SecretString>,
     redirect_uri: String,
-    moment: Moment,
     live: Live,
 }
 
 impl Walk<'_> {
-    fn client(&self) -> Client<'_> {
-        Client {
+    /// For one call: what is signed is good for no other.
+    fn client(&self) -> Result<Client<'_>, Failure> {
+        let moment = Moment { now: self.clock.now(), random: random(&SystemEntropy)? };
+        Ok(Client {
             client_id: &self.live.client_id,
             client_secret: self.live.client_secret.as_ref(),
             params: &self.params,
             secret_params: &self.secret_params,
             redirect_uri: &self.redirect_uri,
             metadata: &NOTHING,
-            moment: Some(self.moment),
-        }
+            moment: Some(moment),
+        })
     }
 
     /// The browser's part: out to the provider, and back to this machine.
@@ -139,13 +139,13 @@ impl Walk<'_> {
         let verifier = pkce.map(|pkce| &pkce.verifier);
         let (code, kept, state, scopes) = (valid.code(), valid.kept(), valid.state(), self.live.scopes.as_slice());
         let flow = Authorization { code, kept, redirect_uri: &self.redirect_uri, verifier, state, scopes };
-        let call = token_request::exchange(self.provider, &self.client(), &flow);
+        let call = token_request::exchange(self.provider, &self.client()?, &flow);
         let started = self.clock.now();
         let answer = self.call("exchange", call.map_err(|cause| Failure::Failed(cause.to_string()))?).await?;
         let mut answer = judge_exchange(self.provider, &answer, started).map_err(refused("exchange"))?;
         said("exchange", &answer)?;
         answer.metadata.extend(kept.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))));
-        let call = token_request::extend(self.provider, &self.client(), &answer);
+        let call = token_request::extend(self.provider, &self.client()?, &answer);
         let Some(call) = call.map_err(|cause| Failure::Failed(cause.to_string()))? else { return Ok(answer) };
         let started = self.clock.now();
         let longer = judge_extend(self.provider, &self.call("extend", call).await?, started).map_err(refused("extend"))?;
@@ -155,7 +155,7 @@ impl Walk<'_> {
 
     async fn look_up(&self, answer: &mut TokenAnswer) -> Result<(), Failure> {
         for step in &self.provider.spec().after_connect {
-            let lookup = token_request::look_up(self.provider, step, &self.client(), answer);
+            let lookup = token_request::look_up(self.provider, step, &self.client()?, answer);
             let Some(lookup) = lookup.map_err(|cause| Failure::Failed(cause.to_string()))? else { continue };
             let started = self.clock.now();
             let raw = self.call(lookup.name(), lookup.call.clone()).await?;
@@ -177,7 +177,7 @@ impl Walk<'_> {
 
     /// Once for each token set that can be, then the revocation that was asked for.
     async fn refresh(&self, answer: TokenAnswer) -> Result<(), Failure> {
-        let client = self.client().knowing(&answer.metadata);
+        let client = self.client()?.knowing(&answer.metadata);
         for (name, issued) in answer.sets {
             let mut tokens = Tokens::issued(issued, None, self.clock.now(), "live");
             if !self.provider.refreshes(&tokens) {

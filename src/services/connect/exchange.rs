@@ -8,12 +8,13 @@ use serde_json::Value;
 
 use crate::domain::error_code::ErrorCode;
 use crate::domain::link::PendingAuthorization;
+use crate::domain::provider::AfterConnectSpec;
 use crate::domain::refusal::Refusal;
 use crate::domain::secret::SecretString;
 use crate::domain::tokens::{FailureClass, ProviderFailure, TokenAnswer};
 use crate::oauth::client::Client;
 use crate::oauth::request::BuildError;
-use crate::oauth::token_request::{self, Authorization, Lookup};
+use crate::oauth::token_request::{self, Authorization};
 use crate::oauth::token_response;
 use crate::oauth::token_response::Found;
 use crate::ports::outbound::CallError;
@@ -49,7 +50,7 @@ impl Connect {
     ) -> Result<Obtained, Refusal> {
         let integration = &active.integration;
         let params = merged(&integration.params, &pending.subject.params);
-        let client = active.client(&params).at(self.core.moment()?);
+        let client = active.client(&params);
         let Brought { code, state, kept } = brought;
         let verifier = pending.pkce_verifier.as_ref();
         let scopes = if pending.subject.scopes.is_empty() { &integration.scopes } else { &pending.subject.scopes };
@@ -69,7 +70,8 @@ impl Connect {
         client: &Client<'_>,
         flow: &Authorization<'_>,
     ) -> Result<(TokenAnswer, Timestamp), Refusal> {
-        let call = token_request::exchange(&active.provider, client, flow).map_err(not_buildable)?;
+        let client = client.at(self.core.moment()?);
+        let call = token_request::exchange(&active.provider, &client, flow).map_err(not_buildable)?;
         let started = self.core.clock.now();
         let answer = self.outbound.call(call, self.policy.call_deadline).await.map_err(no_answer)?;
         let judged = token_response::judge_exchange(&active.provider, &answer, started);
@@ -84,16 +86,18 @@ impl Connect {
         answer: TokenAnswer,
         started: Timestamp,
     ) -> Result<(TokenAnswer, Timestamp), Refusal> {
-        let Some(call) = token_request::extend(&active.provider, client, &answer).map_err(not_buildable)? else {
-            return Ok((answer, started));
-        };
         let mut last = None;
         for attempt in 0..LOOKUP_TRIES {
             if attempt > 0 {
                 self.core.clock.sleep(LOOKUP_PAUSE * attempt).await;
             }
+            // Made anew each time: what is signed is good for one call.
+            let client = client.at(self.core.moment()?);
+            let Some(call) = token_request::extend(&active.provider, &client, &answer).map_err(not_buildable)? else {
+                return Ok((answer, started));
+            };
             let started = self.core.clock.now();
-            last = Some(match self.outbound.call(call.clone(), self.policy.call_deadline).await {
+            last = Some(match self.outbound.call(call, self.policy.call_deadline).await {
                 Err(error) => no_answer(error),
                 Ok(came) => match token_response::judge_extend(&active.provider, &came, started) {
                     Ok(longer) => return Ok((answer.extended(longer), started)),
@@ -107,14 +111,13 @@ impl Connect {
     /// What is found adds to the answer; where two look-ups name a subject, the first is kept.
     async fn look_up(&self, active: &Active, client: &Client<'_>, answer: &mut TokenAnswer) -> Result<(), Refusal> {
         for step in &active.provider.spec().after_connect {
-            let lookup = token_request::look_up(&active.provider, step, client, answer).map_err(not_buildable)?;
-            let Some(lookup) = lookup else { continue };
-            match self.look_up_once_and_again(&lookup).await {
-                Ok(found) => {
+            match self.look_up_once_and_again(active, step, client, answer).await? {
+                Ok(None) => {}
+                Ok(Some(found)) => {
                     answer.metadata.extend(found.metadata);
                     answer.subject = answer.subject.take().or(found.subject);
                 }
-                Err(why) if lookup.is_optional() => tracing::info!(step = lookup.name(), why, "an optional look-up failed"),
+                Err(why) if step.optional => tracing::info!(step = step.name, why, "an optional look-up failed"),
                 Err(why) => {
                     let detail = "The provider granted access but did not say what belongs to it; try again.";
                     return Err(Refusal::new(ErrorCode::ProviderUnavailable, detail).with_cause(why));
@@ -124,22 +127,32 @@ impl Connect {
         Ok(())
     }
 
-    async fn look_up_once_and_again(&self, lookup: &Lookup<'_>) -> Result<Found, String> {
+    /// What was found, or why nothing was; nothing at all where there is nothing to look up.
+    async fn look_up_once_and_again(
+        &self,
+        active: &Active,
+        step: &AfterConnectSpec,
+        client: &Client<'_>,
+        answer: &TokenAnswer,
+    ) -> Result<Result<Option<Found>, String>, Refusal> {
         let mut why = String::new();
         for attempt in 0..LOOKUP_TRIES {
             if attempt > 0 {
                 self.core.clock.sleep(LOOKUP_PAUSE * attempt).await;
             }
+            let client = client.at(self.core.moment()?);
+            let lookup = token_request::look_up(&active.provider, step, &client, answer).map_err(not_buildable)?;
+            let Some(lookup) = lookup else { return Ok(Ok(None)) };
             let started = self.core.clock.now();
             why = match self.outbound.call(lookup.call.clone(), self.policy.call_deadline).await {
                 Err(error) => error.to_string(),
-                Ok(answer) => match lookup.read(&answer, started) {
-                    Ok(found) => return Ok(found),
+                Ok(came) => match lookup.read(&came, started) {
+                    Ok(found) => return Ok(Ok(Some(found))),
                     Err(failure) => format!("{} ({})", failure.code, failure.status),
                 },
             };
         }
-        Err(why)
+        Ok(Err(why))
     }
 }
 
