@@ -1,6 +1,6 @@
 //! Integrations: a provider enabled by a tenant. Secrets go in sealed and never come back out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -247,11 +247,14 @@ impl Integrations {
         asked: EnableProvider,
         before: Option<&Integration>,
     ) -> Result<Integration, Refusal> {
+        let sent_again: BTreeSet<String> = asked.params.keys().cloned().collect();
         let given: BTreeMap<String, String> = merged_params(before, asked.params);
         let settled = provider.settle_params(&given, NeededBy::Integration, &BTreeMap::new())?;
         check_keys(provider, &settled.secret)?;
         let keeps_secret = before.filter(|old| old.client_secret.is_some() && asked.client_secret.is_none());
-        keeps_secret.map_or(Ok(()), |old| check_move(provider, &old.params, &settled.public))?;
+        let kept = before.and_then(|old| old.secret_params.keys().find(|name| !sent_again.contains(*name)).zip(Some(old)));
+        let kept = keeps_secret.map(|old| ("client_secret", old)).or(kept.map(|(name, old)| (name.as_str(), old)));
+        kept.map_or(Ok(()), |(secret, old)| check_move(provider, secret, &old.params, &settled.public))?;
         let now = self.core.clock.now();
         let integration = Integration {
             id: IntegrationId::derive(tenant, provider.id(), &name),
@@ -316,13 +319,18 @@ fn check(integration: &Integration, provider: &Provider) -> Result<(), Refusal> 
 
 /// A stored secret stays with the host it was given for: who may change settings and never see secrets
 /// would else have them sent to a host of their own.
-fn check_move(provider: &Provider, before: &BTreeMap<String, String>, params: &BTreeMap<String, String>) -> Result<(), Refusal> {
+fn check_move(
+    provider: &Provider,
+    secret: &str,
+    before: &BTreeMap<String, String>,
+    params: &BTreeMap<String, String>,
+) -> Result<(), Refusal> {
     let names_host = |kind: &ParamKind| kind.fits_host() || *kind == ParamKind::Origin;
     let specs = &provider.spec().params;
     let moved = specs.iter().find(|(name, spec)| names_host(&spec.kind) && before.get(*name) != params.get(*name));
     match moved {
         None => Ok(()),
-        Some((name, _)) => Err(Refusal::field("client_secret", format!("must be sent again when `{name}` changes"))),
+        Some((name, _)) => Err(Refusal::field(secret, format!("must be sent again when `{name}` changes"))),
     }
 }
 

@@ -7,7 +7,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use crate::oidc::{BASIC_CLIENT, MockServer, ODD_CLIENT, OidcClient, OidcOptions, OidcProvider, POST_CLIENT, PUBLIC_CLIENT};
+use claviger::oauth::vectors::keys;
+use wiremock::matchers::path;
+use wiremock::{Mock, MockServer as Metadata, ResponseTemplate};
+
+use crate::oidc::{
+    BASIC_CLIENT, KEY_CLIENT, MockServer, ODD_CLIENT, OidcClient, OidcOptions, OidcProvider, POST_CLIENT, PUBLIC_CLIENT,
+    SHARED_CLIENT,
+};
 use crate::world::{Browser, Tenant, TestApp, client, read, text};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -69,7 +76,48 @@ fn shapes(provider: &OidcProvider) -> Vec<Shape> {
             json!({ "token": { "client_auth": "basic", "client_id_in_body": true }, "after_connect": look_up }),
         ),
         discovered,
+        shape("private-key", KEY_CLIENT, signing(json!({ "audience": provider.issuer() }))),
+        shape("private-key-endpoint", KEY_CLIENT, signing(json!({ "audience": "endpoint", "header": { "kid": "of-the-test" } }))),
+        Shape { name: "private-key-discovery", client: KEY_CLIENT, definition: self_named(provider.issuer()) },
+        shape(
+            "client-secret-jwt",
+            SHARED_CLIENT,
+            json!({ "token": { "client_auth": "client_secret_jwt" }, "client_assertion": { "audience": provider.issuer() } }),
+        ),
+        shape("made-by-hand", KEY_CLIENT, by_hand(provider)),
     ]
+}
+
+fn private_key() -> Value {
+    json!({ "private_key": { "title": "Private key", "kind": "private_key", "needed_by": "integration" } })
+}
+
+/// A client that proves itself with its key.
+fn signing(assertion: Value) -> Value {
+    json!({ "params": private_key(), "token": { "client_auth": "private_key_jwt" }, "client_assertion": assertion })
+}
+
+/// The same of an issuer whose metadata say the rest.
+fn self_named(issuer: &str) -> Value {
+    let mut whole = json!({ "name": "Stranger", "issuer": issuer, "refresh": { "class": "rotate_strict" } });
+    let keys = json!({ "params": private_key(), "token": { "client_auth": "private_key_jwt" } });
+    whole.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+    whole
+}
+
+/// The same proof, written out with `[jwt.NAME]`.
+fn by_hand(provider: &OidcProvider) -> Value {
+    let claims = json!({ "iss": "{client_id}", "sub": "{client_id}", "aud": [provider.issuer()], "nbf": "{now}" });
+    let proof = json!({
+        "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        "client_assertion": "{jwt.proof}",
+    });
+    json!({
+        "params": private_key(),
+        "jwt": { "proof": { "alg": "ES256", "ttl": "60s", "claims": claims } },
+        "token": { "client_auth": "none", "params": proof },
+        "revoke": { "params": proof },
+    })
 }
 
 /// The end user consents at the provider, and the browser comes back as the provider sends it.
@@ -91,6 +139,9 @@ async fn enable(tenant: &Tenant, shape: &Shape) {
     let mut body = json!({ "provider": shape.name, "client_id": shape.client.id, "scopes": "openid read" });
     if !shape.client.secret.is_empty() {
         body["client_secret"] = json!(shape.client.secret);
+    }
+    if shape.client == KEY_CLIENT {
+        body["private_key"] = json!(keys::P256);
     }
     tenant.ok("/enable-provider", body).await;
 }
@@ -152,6 +203,67 @@ async fn a_client_in_the_wrong_shape_does_not_connect() {
         assert_eq!(tenant.try_token(shape.name, "alice").await.0, 404, "{}", shape.name);
     }
     assert_eq!(provider.stats().await.exchanged, 0);
+}
+
+/// SECURITY, audience injection: a hostile issuer that calls an honest server's endpoints its own is told nothing that
+/// the honest one takes, and no definition has what is good at one server sent to another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_server_is_sent_what_another_takes() {
+    let (honest, evil) = (OidcProvider::start(OidcOptions::default()).await, Metadata::start().await);
+    let app = TestApp::usual().await;
+    let tenant = app.tenant("dev@acme.example").await;
+    let told = json!({
+        "issuer": evil.uri(),
+        "authorization_endpoint": honest.authorize_endpoint(),
+        "token_endpoint": honest.token_endpoint(),
+        "response_types_supported": ["code"],
+        "code_challenge_methods_supported": ["S256"],
+    });
+    let metadata = Mock::given(path("/.well-known/openid-configuration"));
+    metadata.respond_with(ResponseTemplate::new(200).set_body_json(told)).mount(&evil).await;
+    let injected = Shape { name: "injected", client: KEY_CLIENT, definition: self_named(&evil.uri()) };
+    enable(&tenant, &injected).await;
+    let browser = Browser::default();
+    let authorize = browser.press_connect(&tenant.link("injected", "alice").await).await;
+    let done = browser.get(&honest.consent(&authorize, "ada").await).await;
+    assert_ne!(done.status, 200);
+    let stats = honest.stats().await;
+    assert_eq!((stats.exchanged, stats.refused), (0, 1), "it was asked, and took nothing");
+
+    let at_evil = json!({ "url": format!("{}/token", evil.uri()), "client_auth": "private_key_jwt" });
+    let mut stolen = definition(&honest, signing(json!({ "audience": honest.issuer() })));
+    stolen["token"] = at_evil;
+    let refused = tenant.post("/define-provider", json!({ "provider": "stolen", "definition": stolen })).await;
+    assert_eq!(refused.0, 400, "{}", refused.1);
+    assert!(refused.1.to_string().contains("client_assertion.audience: is of another host"), "{}", refused.1);
+}
+
+/// A private key is checked when it is given, and never comes back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_key_that_cannot_sign_is_refused_and_one_that_can_is_never_shown() {
+    let app = TestApp::usual().await;
+    let tenant = app.tenant("dev@acme.example").await;
+    let definition = json!({
+        "name": "Signed", "params": private_key(),
+        "authorize": { "url": "https://acme.example/a", "pkce": "required" },
+        "token": { "url": "https://acme.example/t", "client_auth": "private_key_jwt" },
+        "client_assertion": { "audience": "https://acme.example", "alg": "ES256" },
+        "refresh": { "class": "unknown" },
+    });
+    tenant.ok("/define-provider", json!({ "provider": "signed", "definition": definition })).await;
+    let enabled = |key: &str| json!({ "provider": "signed", "client_id": "me", "private_key": key });
+    for (key, advice) in [("secret", "-----BEGIN PRIVATE KEY-----"), (keys::RSA, "ec_paramgen_curve:P-256")] {
+        let (status, said) = tenant.post("/enable-provider", enabled(key)).await;
+        assert!(status == 400 && said.to_string().contains(advice), "{status} {said}");
+        assert!(!said.to_string().contains("MIIE"), "{said}");
+    }
+    let given = tenant.ok("/enable-provider", enabled(keys::P256)).await;
+    // Again without it: it is kept.
+    let kept = tenant.ok("/enable-provider", json!({ "provider": "signed", "scopes": "a" })).await;
+    let listed = tenant.get("/enabled-providers").await.1;
+    for answer in [given, kept, listed] {
+        assert!(!answer.to_string().contains("PRIVATE KEY") && answer.to_string().contains("signed"), "{answer}");
+    }
 }
 
 /// A second server by other hands: found by its metadata, its tokens are JWTs.

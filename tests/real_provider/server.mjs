@@ -25,12 +25,26 @@ const client = (id, method, secret = `${id}-secret`) => ({
   redirect_uris: ['http://127.0.0.1/'],
 });
 
+// The key of RFC 7515 A.3, whose private half the test has.
+const key = {
+  kty: 'EC',
+  crv: 'P-256',
+  x: 'f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU',
+  y: 'x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0',
+  use: 'sig',
+  kid: 'of-the-test',
+};
+
 const configuration = {
+  // Tests move a clock of their own ahead, and assertions are dated by it.
+  clockTolerance: 7 * 86400,
   clients: [
     client('client-post', 'client_secret_post'),
     client('client-basic', 'client_secret_basic'),
     client('client:odd', 'client_secret_basic', 'a secret: 100%+&=/?'),
     client('client-public', 'none', undefined),
+    { ...client('client-key', 'private_key_jwt', undefined), jwks: { keys: [key] } },
+    client('client-shared', 'client_secret_jwt', 'a secret of both sides, of 32 bytes or more'),
   ],
   scopes: ['openid', 'offline_access', 'read', 'write'],
   claims: { openid: ['sub'] },

@@ -52,6 +52,13 @@ pub const PUBLIC_CLIENT: OidcClient = OidcClient { id: "client-public", secret: 
 #[allow(dead_code, reason = "shared by test binaries; each uses a part")]
 pub const ODD_CLIENT: OidcClient = OidcClient { id: "client:odd", secret: "a secret: 100%+&=/?" };
 
+/// Signs what proves it, with the key of RFC 7515 A.3 (`private_key_jwt`).
+#[allow(dead_code, reason = "shared by test binaries; each uses a part")]
+pub const KEY_CLIENT: OidcClient = OidcClient { id: "client-key", secret: "" };
+/// … with its secret (`client_secret_jwt`).
+#[allow(dead_code, reason = "shared by test binaries; each uses a part")]
+pub const SHARED_CLIENT: OidcClient = OidcClient { id: "client-shared", secret: "a secret of both sides, of 32 bytes or more" };
+
 /// What the token endpoint has done so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 pub struct OidcStats {

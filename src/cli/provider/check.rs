@@ -211,6 +211,8 @@ mod tests {
             "use.",
             "redirect.",
             "params.p.",
+            "jwt.a.",
+            "client_assertion.",
         ];
         let asked = blocks
             .iter()
@@ -220,6 +222,7 @@ mod tests {
         for text in asked.chain([
             "[[test]]\nstep = \"refresh\"\nexpect.zzzz = 1\n".to_owned(),
             "[[test]]\nstep = \"refresh\"\nrequest.zzzz = 1\n".to_owned(),
+            "[[test]]\nstep = \"refresh\"\nrequest.url = \"x\"\nrequest.jwt.a.zzzz = 1\n".to_owned(),
             "[[errors.when]]\nzzzz = 1\n".to_owned(),
         ]) {
             let id = ProviderId::parse("a").unwrap();

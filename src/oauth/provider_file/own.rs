@@ -6,7 +6,9 @@ use toml::{Table, Value};
 use super::locate::{friendly, line_at};
 use super::{FILE_MAX, FileError, Owner, ProviderFile, Shelf, Source, inherited, understood};
 use crate::domain::ids::ProviderId;
+use crate::domain::provider::Provider;
 use crate::domain::provider::discovery::Discovered;
+use crate::domain::provider::jwt::Audience;
 
 /// What a tenant sent, and what is known besides.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +33,26 @@ pub fn parse_own(definition: &Definition<'_>, shelf: &Shelf) -> Result<ProviderF
     with.insert(id.clone(), source.clone());
     let table = inherited(&id, &with).map_err(|error| vec![in_own_words(error)])?;
     let understood = understood(&id, Owner::Tenant, &source, table);
-    understood.map_err(|faults| faults.into_iter().map(in_own_words).collect())
+    let file = understood.map_err(|faults| faults.into_iter().map(in_own_words).collect::<Vec<_>>())?;
+    let strange: Vec<_> = strange_audience(&file.provider, definition.discovered).into_iter().collect();
+    if strange.is_empty() { Ok(file) } else { Err(strange) }
+}
+
+/// An assertion for one server must not be sent to another, which could use it there. In the catalogue people answer
+/// for that; here the audience is of the host that the assertion goes to, unless the issuer itself names the endpoint.
+fn strange_audience(provider: &Provider, discovered: Option<&Discovered>) -> Option<FileError> {
+    let Audience::Issuer(issuer) = &provider.spec().client_assertion.as_ref()?.audience else { return None };
+    let vouched = |url: &str| {
+        discovered.is_some_and(|found| {
+            issuer.as_str() == found.issuer && (url == found.token_endpoint || found.revocation_endpoint.as_deref() == Some(url))
+        })
+    };
+    let mut sent = provider.spec().requests().filter(|(_, request)| request.client_auth.signs().is_some());
+    let (at, _) = sent.find(|(_, request)| !(request.url.shares_host(issuer) || vouched(request.url.as_str())))?;
+    let rule = format!(
+        "is of another host than `{at}.url`, which could use the assertion there: it must be the issuer that this endpoint belongs to"
+    );
+    Some(FileError { at: "client_assertion.audience".to_owned(), ..fault(None, rule) })
 }
 
 /// The issuer whose metadata is to stand in for URLs.
@@ -96,6 +117,10 @@ fn complete(table: &mut Table, definition: &Definition<'_>) {
     if found.names_itself {
         put(table, "callback", "issuer", text(&found.issuer));
     }
+    // Who proves itself by what it signs says for whom: for the issuer, as its own metadata has it.
+    if table.contains_key("client_assertion") || names_assertion(table) {
+        put(table, "client_assertion", "audience", text(&found.issuer));
+    }
     put(table, "authorize", "pkce", text(if found.s256 { "optional" } else { "off" }));
     put(table, "token", "client_auth", text(if found.basic { "basic" } else { "post" }));
     if let Some(revocation) = &found.revocation_endpoint {
@@ -104,9 +129,81 @@ fn complete(table: &mut Table, definition: &Definition<'_>) {
     put(table, "refresh", "class", text("unknown"));
 }
 
+fn names_assertion(table: &Table) -> bool {
+    let auth = table.get("token").and_then(|token| token.get("client_auth")).and_then(Value::as_str);
+    matches!(auth, Some("private_key_jwt" | "client_secret_jwt"))
+}
+
 fn put(table: &mut Table, block: &str, key: &str, value: Value) {
     let block = table.entry(block).or_insert_with(|| Value::Table(Table::new()));
     if let Value::Table(block) = block {
         block.entry(key).or_insert(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, discovered: Option<&Discovered>) -> Result<ProviderFile, Vec<FileError>> {
+        let id = ProviderId::parse("own").unwrap();
+        parse_own(&Definition { id: &id, text, today: "2026-11-22", discovered }, &Shelf::new())
+    }
+
+    fn definition(token: &str, more: &str) -> String {
+        format!(
+            "name = \"Own\"\nauthorize = {{ url = \"https://evil.example/a\", pkce = \"required\" }}\n\
+            token = {{ url = \"{token}\", client_auth = \"private_key_jwt\" }}\nrefresh.class = \"unknown\"\n\
+            params.private_key = {{ title = \"K\", kind = \"private_key\", needed_by = \"integration\" }}\n{more}"
+        )
+    }
+
+    /// One server calls another's endpoint its own, so that it is sent what is good there.
+    #[test]
+    fn no_server_is_sent_what_is_good_at_another() {
+        let audience = |audience: &str| format!("client_assertion.audience = \"{audience}\"\n");
+        let at_evil = |more: &str| definition("https://evil.example/token", more);
+        for refused in [
+            at_evil(&audience("https://honest.example")),
+            at_evil(&audience("https://honest.example/token")),
+            at_evil(&audience("https://evil.example.honest.example")),
+            // The honest server's token endpoint, and a revocation at home.
+            definition(
+                "https://honest.example/token",
+                &format!("{}revoke.url = \"https://evil.example/revoke\"\n", audience("https://honest.example")),
+            ),
+            at_evil(&format!("{}refresh.url = \"https://other.example/token\"\n", audience("https://evil.example"))),
+        ] {
+            let faults = read(&refused, None).expect_err(&refused);
+            assert!(faults[0].to_string().contains("client_assertion.audience: is of another host"), "{faults:?}");
+        }
+        read(&at_evil(&audience("https://evil.example")), None).unwrap();
+        read(&at_evil("client_assertion.audience = \"endpoint\"\n"), None).unwrap();
+    }
+
+    /// What an issuer says of itself is believed of itself alone, and only where the definition does not go elsewhere.
+    #[test]
+    fn an_issuer_vouches_for_its_own_endpoints_alone() {
+        let found = Discovered {
+            issuer: "https://id.example".to_owned(),
+            authorization_endpoint: "https://login.example/a".to_owned(),
+            token_endpoint: "https://api.example/token".to_owned(),
+            revocation_endpoint: Some("https://api.example/revoke".to_owned()),
+            s256: true,
+            names_itself: false,
+            basic: true,
+        };
+        let text = |token: &str| {
+            format!(
+                "name = \"Own\"\nissuer = \"https://id.example\"\ntoken = {{ {token}client_auth = \"private_key_jwt\" }}\n\
+                params.private_key = {{ title = \"K\", kind = \"private_key\", needed_by = \"integration\" }}\n"
+            )
+        };
+        let file = read(&text(""), Some(&found)).unwrap();
+        let assertion = file.provider.spec().client_assertion.clone().unwrap();
+        let Audience::Issuer(audience) = assertion.audience else { panic!("the issuer") };
+        assert_eq!(audience.as_str(), "https://id.example");
+        let faults = read(&text("url = \"https://evil.example/token\", "), Some(&found)).unwrap_err();
+        assert!(faults[0].to_string().contains("is of another host"), "{faults:?}");
     }
 }

@@ -57,7 +57,7 @@ pub struct ProviderCard {
 pub struct ParamCard {
     pub name: String,
     pub title: String,
-    /// `host`, `subdomain`, `origin`, `guid`, `enum` or `text`.
+    /// `host`, `subdomain`, `origin`, `guid`, `enum`, `text` or `private_key` (PEM).
     pub kind: &'static str,
     /// `integration` (given when enabling) or `link` (given when making a link).
     pub needed_by: &'static str,
