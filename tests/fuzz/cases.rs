@@ -7,8 +7,10 @@ use claviger::domain::provider::template::{RENDERED_MAX, Template, UrlTemplate, 
 use claviger::domain::secret::ExposeSecret;
 use claviger::domain::tokens::{ProviderFailure, TokenAnswer};
 use claviger::oauth::callback::{self, CODE_MAX};
+use claviger::oauth::jwt::{self, SigningKey};
 use claviger::oauth::provider_file::{Definition, Source, issuer_of, parse, parse_own};
 use claviger::oauth::token_response::{KEPT_MAX, judge_exchange, judge_refresh, judge_revoke};
+use claviger::oauth::vectors::keys;
 use claviger::oauth::{discovery, token_request, vectors};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -22,6 +24,7 @@ pub fn play(number: u64, scenery: &mut Scenery) {
         0 => file(&mut dice, scenery),
         1..=13 => answer(&mut dice, scenery),
         14..=26 => callback(&mut dice, scenery),
+        27 => key(&mut dice),
         _ => template(&mut dice),
     }
 }
@@ -60,6 +63,18 @@ fn template(dice: &mut Dice) {
             );
             assert!(rendered.scheme() == "https" || url.is_loopback() || url.origin_name().is_some(), "{rendered}");
         }
+    }
+}
+
+/// A private key, damaged: what is still read as one signs, and its own public half takes that.
+fn key(dice: &mut Dice) {
+    let pem = dice.pick(&[keys::RSA, keys::P256, keys::P384, keys::ED25519, "-----BEGIN PRIVATE KEY-----"]);
+    let text = if dice.one_in(8) { pem.to_owned() } else { dice.damaged_text(pem) };
+    let Ok(key) = SigningKey::from_pem(&text) else { return };
+    let claims = object(dice).as_object().expect("an object").clone();
+    if let Ok(token) = jwt::sign(&key, key.usual(), Map::new(), claims.clone()) {
+        let (_, signed) = jwt::opened(&key, &token).expect("a signature that holds");
+        assert_eq!(signed, claims);
     }
 }
 
@@ -266,7 +281,7 @@ fn file(dice: &mut Dice, scenery: &mut Scenery) {
 }
 
 fn rearranged(dice: &mut Dice, texts: &[String]) -> String {
-    const VALUES: [&str; 16] = [
+    const VALUES: [&str; 19] = [
         "\"\"",
         "7",
         "-1",
@@ -275,6 +290,9 @@ fn rearranged(dice: &mut Dice, texts: &[String]) -> String {
         "{}",
         "[[]]",
         "\"{code}\"",
+        "\"{jwt.proof}\"",
+        "\"private_key_jwt\"",
+        "\"HS512\"",
         "\"https://{a}.acme.example/{b}\"",
         "\"9999999d\"",
         "\"/a/~0/~2\"",

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use claviger::domain::ids::ProviderId;
 use claviger::domain::provider::Provider;
 use claviger::domain::secret::SecretString;
 use claviger::oauth::client::{Client, Moment, NOTHING};
 use claviger::oauth::provider_file::{Shelf, Source, parse};
+use claviger::oauth::vectors::keys;
 use jiff::Timestamp;
 
 const ACME: &str = r#"
@@ -36,8 +38,8 @@ step = "revoke"
 request = { url = "https://acme.example/revoke" }
 "#;
 
-/// Plain; with envelopes, fallbacks and rules; with several token sets, a checked callback and look-ups.
-const KINDS: [&str; 3] = [
+/// Plain; with envelopes, fallbacks and rules; with several token sets, a checked callback and look-ups; with what is signed.
+const KINDS: [&str; 4] = [
     r#"
 token = { url = "https://acme.example/token" }
 refresh = { class = "rotate_plain" }
@@ -72,6 +74,25 @@ after_connect = [
 ]
 params = { access_token_kind = { title = "K", kind = "text", needed_by = "link", example = "x", default = "y" } }
 "#,
+    r#"
+params = { private_key = { title = "K", kind = "private_key", needed_by = "integration" } }
+token = { url = "https://acme.example/token", client_auth = "private_key_jwt", params = { proof = "{jwt.proof}" } }
+refresh = { class = "rotate_plain", headers = { x-proof = "Bearer {jwt.shared}" } }
+after_connect = [{ name = "app", url = "https://acme.example/app", headers = { authorization = "Bearer {jwt.proof}" }, keep = { x = "/x" } }]
+[client_assertion]
+audience = "https://acme.example"
+header = { kid = "k" }
+[jwt.proof]
+alg = "ES256"
+ttl = "5m"
+backdate = "60s"
+header = { x5t = "{sha256_base64url(client_id)}" }
+claims = { iss = "{client_id}", aud = ["https://acme.example", "{random}"], nbf = "{now}", n = 7, yes = true }
+drop = ["jti"]
+[jwt.shared]
+alg = "HS256"
+key = "client_secret"
+"#,
 ];
 
 pub struct Scenery {
@@ -92,10 +113,11 @@ impl Scenery {
     }
 }
 
-/// A client with this secret and no settings.
+/// A client with this secret and a key, and no other settings.
 pub fn client(secret: &SecretString) -> Client<'_> {
     static PARAMS: BTreeMap<String, String> = BTreeMap::new();
-    static SECRETS: BTreeMap<String, SecretString> = BTreeMap::new();
+    static SECRETS: LazyLock<BTreeMap<String, SecretString>> =
+        LazyLock::new(|| [("private_key".to_owned(), keys::P256.into())].into());
     Client {
         client_id: "c",
         client_secret: Some(secret),
