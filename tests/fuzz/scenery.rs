@@ -76,7 +76,7 @@ params = { access_token_kind = { title = "K", kind = "text", needed_by = "link",
 "#,
     r#"
 params = { private_key = { title = "K", kind = "private_key", needed_by = "integration" } }
-token = { url = "https://acme.example/token", client_auth = "private_key_jwt", params = { proof = "{jwt.proof}" } }
+token = { url = "https://acme.example/token", client_auth = "private_key_jwt", client_secret = "required", params = { proof = "{jwt.proof}" } }
 refresh = { class = "rotate_plain", headers = { x-proof = "Bearer {jwt.shared}" } }
 after_connect = [{ name = "app", url = "https://acme.example/app", headers = { authorization = "Bearer {jwt.proof}" }, keep = { x = "/x" } }]
 [client_assertion]
