@@ -130,7 +130,7 @@ impl Scene {
         let load: Vec<_> = (0..self.places.len()).map(|place| tokio::spawn(self.caller(place, ends.clone()))).collect();
         // What is killed while it finds out what the last one left leaves it again, and in greater doubt. Now and then one
         // lives long enough: that is what the promise needs within a provider's window.
-        let long = if self.kills.len() % LONG_LIFE_EVERY == 0 { LONG_LIFE } else { Duration::ZERO };
+        let long = if self.kills.len().is_multiple_of(LONG_LIFE_EVERY) { LONG_LIFE } else { Duration::ZERO };
         let late = lateness(long + Duration::from_millis(200 + dice.below(1600))).await;
         let began = self.world.ledger.now();
         // On a busy disk a process takes its time to die, and nothing that arrives meanwhile does it any good.
