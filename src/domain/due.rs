@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::connection::{Connection, TokenSet};
 use super::ids::{ConnectionId, TokenSetName, digest_of};
-use super::provider::{RefreshClass, RefreshSpec};
+use super::provider::{RefreshSpec, RefreshWith};
 
 /// Up to so much of its life a token is refreshed earlier than it must be.
 const JITTER_PERCENT: u32 = 20;
@@ -26,11 +26,12 @@ pub enum Due {
 
 /// When it makes sense to look at these tokens: before they age, by what they say themselves. What their provider's
 /// file and their use say is asked then ([`judge`]). Those that do not expire are looked at a day later.
-pub fn first_look(id: &ConnectionId, name: &TokenSetName, set: &TokenSet) -> Option<Timestamp> {
+pub fn first_look(id: &ConnectionId, name: &TokenSetName, set: &TokenSet, renewal: Option<RefreshWith>) -> Option<Timestamp> {
     let tokens = &set.current;
-    tokens.refresh.as_ref()?;
+    renewal.filter(|with| with.is_in(tokens))?;
     match tokens.expires_at {
         Some(end) => before(end, tokens.soft() + jitter(id, name, set, tokens.life()?)),
+        None if renewal == Some(RefreshWith::Client) => None,
         None => tokens.obtained_at.checked_add(DAY).ok().and_then(whole),
     }
 }
@@ -39,12 +40,13 @@ pub fn first_look(id: &ConnectionId, name: &TokenSetName, set: &TokenSet) -> Opt
 /// token that would die unused is used in any case.
 pub fn judge(connection: &Connection, name: &TokenSetName, provider: &RefreshSpec, recently: Duration, now: Timestamp) -> Due {
     let Some(set) = connection.set(name) else { return Due::Never };
-    if connection.is_over() || set.current.refresh.is_none() || provider.class() == RefreshClass::None {
+    if connection.is_over() || !provider.refreshes(&set.current) {
         return Due::Never;
     }
     let fresh = connection.was_fetched_within(recently, now).then(|| before_its_end(connection, name, set, provider)).flatten();
     let alive = before_it_dies(connection, name, set, provider);
-    match fresh.into_iter().chain(alive).min() {
+    let early = provider.not_before(&set.current);
+    match fresh.into_iter().chain(alive).min().map(|at| early.map_or(at, |early| at.max(early))) {
         Some(at) if at <= now => Due::Now,
         Some(at) => Due::Later(at),
         None => Due::Never,
@@ -54,14 +56,24 @@ pub fn judge(connection: &Connection, name: &TokenSetName, provider: &RefreshSpe
 /// Where a refresh ends the access token that clients still hold, not before that one is of no use any more.
 fn before_its_end(connection: &Connection, name: &TokenSetName, set: &TokenSet, provider: &RefreshSpec) -> Option<Timestamp> {
     let end = set.current.expires_at?;
-    if provider.kills_access() { before(end, set.current.floor()) } else { first_look(&connection.id, name, set) }
+    if provider.kills_access() {
+        before(end, set.current.floor())
+    } else {
+        first_look(&connection.id, name, set, provider.renewal())
+    }
 }
 
-/// No later than the provider's idle limit, or the end that it named, allows.
+/// No later than the provider's idle limit, or the end that it named, allows. A token that extends itself dies of its
+/// own end, and one that is minted of nothing.
 fn before_it_dies(connection: &Connection, name: &TokenSetName, set: &TokenSet, provider: &RefreshSpec) -> Option<Timestamp> {
     let tokens = &set.current;
     let idle = provider.idle_max().and_then(|idle| Some((tokens.obtained_at.checked_add(signed(idle)).ok()?, idle)));
-    let named = tokens.refresh_expires_at.map(|end| {
+    let end = match provider.with() {
+        RefreshWith::RefreshToken => tokens.refresh_expires_at,
+        RefreshWith::AccessToken => tokens.expires_at,
+        RefreshWith::Client => return None,
+    };
+    let named = end.map(|end| {
         let life = Duration::try_from(end.duration_since(tokens.obtained_at)).unwrap_or_default();
         (end, life)
     });
@@ -130,6 +142,8 @@ mod tests {
             confirmed: true,
             params: BTreeMap::new(),
             asked_scopes: Vec::new(),
+            named_scopes: Vec::new(),
+            renewal: Some(RefreshWith::RefreshToken),
             received_by: "n".into(),
         };
         let sets = BTreeMap::from([(TokenSetName::default_set(), issued)]);

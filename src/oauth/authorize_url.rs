@@ -42,7 +42,7 @@ pub fn build(input: &AuthorizeInput<'_>) -> Result<Url, BuildError> {
         pairs.push((name.clone(), template.render(&values)?));
     }
     pairs.retain(|(_, value)| !value.is_empty());
-    let mut url = spec.url.render(&values)?;
+    let mut url = spec.url.as_ref().ok_or(BuildError::NobodyAsked)?.render(&values)?;
     match &spec.fragment {
         Some(fragment) if spec.params_in_fragment => {
             let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();

@@ -16,6 +16,8 @@ pub struct Client<'a> {
     pub secret_params: &'a BTreeMap<String, SecretString>,
     /// Where the provider sends end users back to.
     pub redirect_uri: &'a str,
+    /// What to ask for, as the tenant named it.
+    pub scopes: &'a [String],
     /// What is known of the connection that a call is made for; nothing before there is one.
     pub metadata: &'a BTreeMap<String, Value>,
     /// When a call is made and what makes it unlike any other, for files that send such.
@@ -36,6 +38,11 @@ impl<'a> Client<'a> {
     /// For a call that is made for a connection of which this is known.
     pub fn knowing(self, metadata: &'a BTreeMap<String, Value>) -> Self {
         Self { metadata, ..self }
+    }
+
+    /// For a connection that was made with scopes of its own, if it was.
+    pub fn asking(self, scopes: &'a [String]) -> Self {
+        if scopes.is_empty() { self } else { Self { scopes, ..self } }
     }
 
     /// For a call that is made now.

@@ -40,6 +40,8 @@ pub enum BuildError {
     MissingClientSecret,
     #[error("this provider insists on PKCE")]
     MissingPkce,
+    #[error("this provider asks no end user")]
+    NobodyAsked,
     #[error("there is no refresh token")]
     NoRefreshToken,
     #[error("the provider's file knows no token set `{0}`")]

@@ -177,6 +177,7 @@ mod tests {
                 params: &self.params,
                 secret_params: &self.secrets,
                 redirect_uri: "https://broker.example/cb",
+                scopes: &[],
                 metadata: &NOTHING,
                 moment: Some(Moment { now, random: [u8::try_from(second % 256).unwrap(); 16] }),
             };

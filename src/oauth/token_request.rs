@@ -7,7 +7,7 @@ use crate::domain::call::{HttpAnswer, HttpCall};
 use crate::domain::connection::Tokens;
 use crate::domain::ids::TokenSetName;
 use crate::domain::provider::request::RevokedToken;
-use crate::domain::provider::{AfterConnectSpec, Provider, RefreshClass, RefreshWith};
+use crate::domain::provider::{AfterConnectSpec, Provider, RefreshClass, RefreshWith, RequestSpec};
 use crate::domain::secret::{ExposeSecret, SecretString};
 use crate::domain::tokens::{ProviderFailure, TokenAnswer};
 
@@ -52,6 +52,20 @@ pub fn exchange(provider: &Provider, client: &Client<'_>, flow: &Authorization<'
     build((provider, &provider.spec().token), client, values, &standard)
 }
 
+/// A token for the client itself, where no end user is asked (RFC 6749 4.4.2).
+pub fn mint(provider: &Provider, client: &Client<'_>) -> Result<HttpCall, BuildError> {
+    minted(provider, client, &provider.spec().token)
+}
+
+fn minted(provider: &Provider, client: &Client<'_>, request: &RequestSpec) -> Result<HttpCall, BuildError> {
+    let lists = scope_lists(provider.scopes(), &provider.scopes().asked(client.scopes));
+    let mut values = values_of(provider, client)?;
+    values.set("scope", lists.first().map_or("", |(_, scope)| scope.as_str()));
+    let mut standard = vec![("grant_type", provider.grant().value())];
+    standard.extend(lists.iter().map(|(name, scope)| (*name, scope.as_str())));
+    build((provider, request), client, values, &standard)
+}
+
 /// The refresh of one token set, whose `tokens` are these.
 pub fn refresh(provider: &Provider, client: &Client<'_>, set: &TokenSetName, tokens: &Tokens) -> Result<HttpCall, BuildError> {
     if provider.refresh().class() == RefreshClass::None {
@@ -61,12 +75,18 @@ pub fn refresh(provider: &Provider, client: &Client<'_>, set: &TokenSetName, tok
     if !provider.refresh().response.sets.iter().any(|known| known.name == *set) {
         return Err(BuildError::UnknownTokenSet(set.to_string()));
     }
+    if provider.grant().is_minted() {
+        return minted(provider, client, &provider.refresh().request);
+    }
     let scope = tokens.scopes.join(&provider.scopes().separator);
     let mut values = values_of(provider, client)?;
-    values.set("access_token", tokens.access.expose_secret());
     values.set("scope", scope);
     let mut standard = Vec::new();
-    if provider.refresh().with() == RefreshWith::RefreshToken {
+    let with = provider.refresh().with();
+    if with != RefreshWith::Client {
+        values.set("access_token", tokens.access.expose_secret());
+    }
+    if with == RefreshWith::RefreshToken {
         let refresh_token = tokens.refresh.as_ref().ok_or(BuildError::NoRefreshToken)?.expose_secret();
         values.set("refresh_token", refresh_token);
         standard.extend([("grant_type", "refresh_token"), ("refresh_token", refresh_token)]);
@@ -158,7 +178,7 @@ mod tests {
     use super::*;
     use crate::domain::tokens::IssuedTokens;
     use crate::oauth::client::{Moment, NOTHING};
-    use crate::oauth::provider_file::testing::acme;
+    use crate::oauth::provider_file::testing::{acme, alone};
 
     struct Tenant {
         secret: Option<SecretString>,
@@ -175,6 +195,7 @@ mod tests {
                 params: &self.params,
                 secret_params: &NO_SECRETS,
                 redirect_uri: "https://broker.example/cb",
+                scopes: &[],
                 metadata: &NOTHING,
                 moment: None,
             }
@@ -469,9 +490,53 @@ mod tests {
         assert!(!sent.contains_key("grant_type"));
         assert_eq!(extend(&acme(""), &tenant.client(), &answered(&[])), Ok(None));
         assert_eq!(provider.refresh().min_age().map(|age| age.as_secs()), Some(86_400));
-        assert!(provider.refreshes(&tokens(None)) && provider.refreshes(&tokens(Some("rt"))));
-        assert!(!acme("").refreshes(&tokens(None)) && acme("").refreshes(&tokens(Some("rt"))));
-        assert!(!acme("refresh.class = \"none\"").refreshes(&tokens(Some("rt"))));
+        let refreshes = |changes: &str, refresh| acme(changes).refresh().refreshes(&tokens(refresh));
+        assert!(refreshes(changes, None) && refreshes(changes, Some("rt")));
+        assert!(!refreshes("", None) && refreshes("", Some("rt")));
+        assert!(!refreshes("refresh.class = \"none\"", Some("rt")));
+    }
+
+    #[test]
+    fn the_client_itself_is_given_a_token_and_the_next_is_asked_for_alike() {
+        let changes = "grant = \"client_credentials\"\n\
+            authorize = { scopes = { separator = \",\", always = [\"x\"] } }\n\
+            token = { url = \"https://acme.example/token\", params = { audience = \"{scope}!\" } }\n";
+        let tests = "test = [{ step = \"exchange\", request = { url = \"https://acme.example/token\" }, answer = \"{}\", expect = { failure = \"in_doubt\" } }]";
+        let papers = "name = \"M\"\ndocs = \"https://m.example/\"\nchecked = 2026-01-02\nknown = \"docs\"\ncategories = [\"c\"]\ncredentials = \"C\"\n";
+        let provider = alone(&format!("{papers}{changes}{tests}"));
+        let (tenant, set) = (tenant(&[]), TokenSetName::default_set());
+        let asked = ["r".to_owned(), "w".to_owned()];
+        let client = tenant.client().asking(&asked);
+        let sent = form(&mint(&provider, &client).unwrap());
+        assert_eq!((sent["grant_type"].as_str(), sent["scope"].as_str()), ("client_credentials", "r,w,x"));
+        assert_eq!((sent["audience"].as_str(), sent["client_id"].as_str()), ("r,w,x!", "my client"));
+        assert!(!sent.contains_key("redirect_uri"));
+        // What was issued is not sent, whatever it was.
+        assert_eq!(form(&refresh(&provider, &client, &set, &tokens(Some("rt"))).unwrap()), sent);
+        assert!(authorize_url_of(&provider, &tenant).is_err());
+    }
+
+    /// There is nothing of an end user that could be sent to the authorize endpoint, since there is none.
+    fn authorize_url_of(provider: &Provider, tenant: &Tenant) -> Result<url::Url, BuildError> {
+        crate::oauth::authorize_url::build(&crate::oauth::authorize_url::AuthorizeInput {
+            provider,
+            client_id: tenant.id,
+            redirect_uri: "https://broker.example/cb",
+            scopes: &[],
+            state: "s",
+            pkce_challenge: None,
+            nonce: None,
+            params: &tenant.params,
+        })
+    }
+
+    #[test]
+    fn a_token_may_be_minted_anew_for_who_consented() {
+        let changes = "refresh = { with = \"client\", class = \"nonrotating\", url = \"https://acme.example/mint/{metadata.id}\", client_auth = \"off\" }\nresponse.keep = { id = \"/id\" }";
+        let (tenant, set) = (tenant(&[]), TokenSetName::default_set());
+        let known = BTreeMap::from([("id".to_owned(), serde_json::json!(7))]);
+        let call = refresh(&acme(changes), &tenant.client().knowing(&known), &set, &tokens(Some("rt"))).unwrap();
+        assert_eq!((call.url.path(), form(&call).len()), ("/mint/7", 0));
     }
 
     #[test]

@@ -12,8 +12,8 @@ use serde_json::Value;
 use crate::domain::call::HttpAnswer;
 use crate::domain::ids::TokenSetName;
 use crate::domain::provider::response::{ErrorRules, Pointer, ResponseSpec, SetSpec, Source};
-use crate::domain::provider::{AfterConnectSpec, Provider};
-use crate::domain::tokens::{IssuedTokens, KEPT_DEPTH_MAX, ProviderFailure, TokenAnswer, is_within_depth};
+use crate::domain::provider::{AfterConnectSpec, Provider, RefreshWith};
+use crate::domain::tokens::{FailureClass, IssuedTokens, KEPT_DEPTH_MAX, ProviderFailure, TokenAnswer, is_within_depth};
 
 use super::answer::Body;
 use super::expiry;
@@ -30,6 +30,26 @@ const SCOPES_MAX: usize = 500;
 pub fn judge_exchange(provider: &Provider, answer: &HttpAnswer, started: Timestamp) -> Result<TokenAnswer, ProviderFailure> {
     let spec = provider.spec();
     judge(&spec.response, &spec.response.sets, &spec.errors, answer, started)
+        .map(|answer| unneeded_left_out(provider, answer))
+        .map_err(|failure| of_grant(provider, failure))
+}
+
+/// A refresh token that nothing is made with is not kept.
+fn unneeded_left_out(provider: &Provider, mut answer: TokenAnswer) -> TokenAnswer {
+    if provider.refresh().with() == RefreshWith::Client {
+        answer.sets.values_mut().for_each(|tokens| tokens.refresh_token = None);
+    }
+    answer
+}
+
+/// Where tokens are minted there is no grant that could be over: what says so says that something is not set up.
+fn of_grant(provider: &Provider, failure: ProviderFailure) -> ProviderFailure {
+    match failure.class {
+        FailureClass::DeadGrant if provider.grant().is_minted() => {
+            ProviderFailure { class: FailureClass::Misconfigured, ..failure }
+        }
+        _ => failure,
+    }
 }
 
 /// The answer to a refresh of one token set.
@@ -43,12 +63,15 @@ pub fn judge_refresh(
     let response = &spec.refresh.response;
     let sets: Vec<SetSpec> = response.sets.iter().filter(|known| known.name == *set).cloned().collect();
     judge(response, &sets, &spec.errors, answer, started)
+        .map(|answer| unneeded_left_out(provider, answer))
+        .map_err(|failure| of_grant(provider, failure))
 }
 
 /// The answer to an exchange for a token that lives longer: it is read as a refresh is.
 pub fn judge_extend(provider: &Provider, answer: &HttpAnswer, started: Timestamp) -> Result<TokenAnswer, ProviderFailure> {
     let spec = provider.spec();
     judge(&spec.refresh.response, &spec.refresh.response.sets, &spec.errors, answer, started)
+        .map(|answer| unneeded_left_out(provider, answer))
 }
 
 /// Whether the provider's file says that this refusal need not be confirmed.

@@ -42,7 +42,7 @@ pub fn may_send(
     if set.generation != plan.generation {
         return Err(Broken("I5: a request of a generation that has passed"));
     }
-    if which.of(set).is_none_or(|tokens| tokens.refresh.is_none()) {
+    if which.of(set).is_none_or(|tokens| !plan.with.is_in(tokens)) {
         return Err(Broken("I5: a request without a token"));
     }
     let doubt = schedule::Doubt { count: flight.doubts, since: flight.doubted_at };
@@ -87,7 +87,7 @@ pub fn may_bury(connection: &Connection, flight: &Flight, plan: &Plan, peers: &[
     if set.generation != plan.generation {
         return Err(Broken("I6: not the newest token was refused"));
     }
-    if set.alternates.iter().any(|aside| aside.refresh.is_some() && !flight.tried.contains(&aside.obtained_at)) {
+    if set.alternates.iter().any(|aside| plan.with.is_in(aside) && !flight.tried.contains(&aside.obtained_at)) {
         return Err(Broken("I6: an alternate was not tried"));
     }
     if flight.intent.is_some() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::domain::ids::{GrantId, TokenSetName};
-use crate::domain::provider::RefreshClass;
+use crate::domain::provider::{RefreshClass, RefreshWith};
 
 /// The time at a step, and the store as this node knows it at that moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Plan {
     pub generation: u64,
     /// As the provider's file or the tenant says.
     pub class: RefreshClass,
+    /// What is sent.
+    pub with: RefreshWith,
     /// Random per flight: names its attempts and throws its dice.
     pub seed: u128,
     pub policy: Policy,

@@ -162,6 +162,7 @@ mod tests {
     use super::*;
     use crate::domain::connection::Connection;
     use crate::domain::ids::{GrantId, TokenSetName};
+    use crate::domain::provider::RefreshWith;
     use crate::refresh::Policy;
     use std::sync::Arc;
 
@@ -209,6 +210,7 @@ mod tests {
             set: TokenSetName::default_set(),
             generation: 2,
             class,
+            with: RefreshWith::RefreshToken,
             seed: 0,
             policy: Policy::default(),
         };

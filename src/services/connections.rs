@@ -247,6 +247,8 @@ impl Connections {
             confirmed: true,
             params,
             asked_scopes: active.integration.scopes.clone(),
+            named_scopes: Vec::new(),
+            renewal: active.provider.refresh().renewal(),
             received_by: self.node.clone(),
         };
         Ok(Connection::established(new, answer, None, now, now))

@@ -70,7 +70,8 @@ pub struct EnableProvider {
 #[derive(Debug)]
 pub struct Enabled {
     pub integration: Arc<Integration>,
-    pub redirect_uri: String,
+    /// `None` where no end user is sent anywhere.
+    pub redirect_uri: Option<String>,
     pub warnings: Vec<String>,
 }
 
@@ -92,6 +93,7 @@ impl Active {
             params,
             secret_params: &integration.secret_params,
             redirect_uri: &self.redirect_uri,
+            scopes: &integration.scopes,
             metadata: &NOTHING,
             moment: None,
         }
@@ -215,20 +217,24 @@ impl Integrations {
         }
     }
 
-    /// As [`Integrations::redirect_uri`], by provider and name.
-    pub fn redirect_uri_of(&self, caller: &Caller, provider: &Provider, named: Option<&str>) -> Result<String, Refusal> {
+    /// As [`Integrations::redirect_uri`], by provider and name; `None` where no end user is sent anywhere.
+    pub fn redirect_uri_of(&self, caller: &Caller, provider: &Provider, named: Option<&str>) -> Result<Option<String>, Refusal> {
         let name = integration_name(provider.id(), named)?;
-        Ok(self.redirect_uri(&IntegrationId::derive(caller.tenant(), provider.id(), &name)))
+        let id = IntegrationId::derive(caller.tenant(), provider.id(), &name);
+        Ok((!provider.grant().is_minted()).then(|| self.redirect_uri(&id)))
     }
 
     fn view(&self, integration: Arc<Integration>, provider: &Provider) -> Enabled {
+        if provider.grant().is_minted() {
+            return Enabled { integration, redirect_uri: None, warnings: provider.spec().warnings.clone() };
+        }
         let redirect_uri = self.redirect_uri(&integration.id);
         let mut warnings: Vec<String> = provider.redirects().warning(&redirect_uri).into_iter().collect();
         warnings.extend(provider.spec().warnings.iter().cloned());
         if integration.user_redirect_url.is_none() && integration.confirm == Confirm::Page {
             warnings.push("No `user_redirect_url` is set: after consent the end user stays on a page of this server.".to_owned());
         }
-        Enabled { integration, redirect_uri, warnings }
+        Enabled { integration, redirect_uri: Some(redirect_uri), warnings }
     }
 
     async fn check_room(&self, tenant: &TenantId) -> Result<(), Refusal> {
@@ -308,7 +314,12 @@ fn check(integration: &Integration, provider: &Provider) -> Result<(), Refusal> 
     }
     integration.user_redirect_url.iter().try_for_each(|url| check_return("user_redirect_url", url))?;
     integration.return_urls.iter().try_for_each(|url| check_return("return_urls", url))?;
-    if integration.confirm == Confirm::Tenant && integration.user_redirect_url.is_none() && integration.return_urls.is_empty() {
+    let asks = !provider.grant().is_minted();
+    if asks
+        && integration.confirm == Confirm::Tenant
+        && integration.user_redirect_url.is_none()
+        && integration.return_urls.is_empty()
+    {
         return Err(Refusal::field(
             "user_redirect_url",
             "is needed with `confirm=tenant`: the ticket is handed to your own site there",

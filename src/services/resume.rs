@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 use crate::domain::connection::{Connection, Status};
 use crate::domain::ids::{ConnectionId, ProviderId, TokenSetName};
 use crate::domain::node::{NodeRecord, Restoration};
-use crate::domain::provider::RefreshClass;
 use crate::store::{Sample, StoreError, keys};
 
 use super::Services;
@@ -164,10 +163,8 @@ impl Services {
             let Ok(active) = self.integrations.active(&sample.tenant, &connection.provider, &connection.integration).await else {
                 continue;
             };
-            if active.provider.refresh().class() == RefreshClass::None {
-                continue;
-            }
-            let refreshable = connection.sets.iter().filter(|(_, set)| set.current.refresh.is_some());
+            let (refresh, now) = (active.provider.refresh(), self.core.clock.now());
+            let refreshable = connection.sets.iter().filter(|(_, set)| refresh.refreshes_now(&set.current, now));
             candidates.extend(refreshable.map(|(name, set)| Candidate {
                 order: order(&connection, name, set.generation, &active),
                 provider: connection.provider.clone(),

@@ -206,12 +206,14 @@ impl Vault {
         let Asked { active, query, .. } = asked;
         let tokens = &set.current;
         let over = matches!(connection.status, Status::NeedsReauth { .. });
-        let refreshable =
-            tokens.refresh.is_some() && active.provider.refresh().class() != crate::domain::provider::RefreshClass::None;
+        let how = active.provider.refresh();
+        // A provider that refuses to refresh so young a token is not asked.
+        let early = how.not_before(tokens).is_some_and(|at| now < at);
+        let refreshable = how.refreshes(tokens) && !early;
         check_min_ttl(query, set)?;
         let freshness = tokens.freshness(now);
-        if query.refresh == Refresh::Forced && refreshable && !over {
-            let enough = freshness != Freshness::Stale && self.was_just_refreshed(set, now);
+        if query.refresh == Refresh::Forced && how.refreshes(tokens) && !over {
+            let enough = freshness != Freshness::Stale && (early || self.was_just_refreshed(set, now));
             return Ok(if enough { Need::Nothing(Some(Warning::RecentlyRefreshed)) } else { Need::Now });
         }
         let short = query.min_ttl.is_some_and(|wanted| tokens.left(now).is_some_and(|left| left < wanted));
@@ -300,13 +302,18 @@ impl Vault {
     }
 
     async fn not_connected(&self, asked: &Asked<'_>) -> Refusal {
+        let provider = &asked.active.provider;
+        if provider.grant().is_minted() {
+            let detail = format!("There is no connection yet; `POST /authorize-{}` makes it at once.", provider.id());
+            return Refusal::new(ErrorCode::ConnectionNotFound, detail);
+        }
         let detail = "This end user has not connected this provider; send them through the authorize link.";
         self.with_link(Refusal::new(ErrorCode::ConnectionNotFound, detail), asked).await
     }
 
     /// Adds the link that mends it, for callers who may make links.
     async fn with_link(&self, refusal: Refusal, asked: &Asked<'_>) -> Refusal {
-        if !asked.caller.may(Scope::LinksWrite) {
+        if !asked.caller.may(Scope::LinksWrite) || asked.active.provider.grant().is_minted() {
             return refusal;
         }
         match self.link(&asked.active, asked.query).await {

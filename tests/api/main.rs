@@ -19,6 +19,7 @@ mod swapped_kv;
 #[path = "../support/switched_kv.rs"]
 mod switched_kv;
 
+mod at_once;
 mod canary;
 mod catalogue;
 mod clocks;
@@ -26,7 +27,9 @@ mod contract;
 mod defined;
 mod deletes;
 mod egress;
+mod extending;
 mod herd;
+mod installation;
 mod isolation;
 mod journal;
 mod journey;

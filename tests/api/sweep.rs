@@ -16,16 +16,21 @@ const DAY: u64 = 86_400;
 const STEP: u64 = 10 * DAY;
 
 /// A node whose sweep runs, and one provider.
-struct Scene {
-    app: TestApp,
-    tenant: Tenant,
-    provider: FakeProvider,
+pub struct Scene {
+    pub app: TestApp,
+    pub tenant: Tenant,
+    pub provider: FakeProvider,
 }
 
 impl Scene {
     async fn with(refresh: &str, settings: &[(&'static str, &str)]) -> Self {
         let provider = FakeProvider::start().await;
-        let app = TestApp::with(setup(&provider, refresh, settings)).await;
+        let setup = setup(&provider, refresh, settings);
+        Self::of(provider, setup).await
+    }
+
+    pub async fn of(provider: FakeProvider, setup: Setup) -> Self {
+        let app = TestApp::with(setup).await;
         let tenant = app.tenant("dev@acme.example").await;
         tenant.enable("fake", "read").await;
         Self { app, tenant, provider }
@@ -36,7 +41,7 @@ impl Scene {
     }
 
     /// Moves on by so much, in steps of ten days, so that the sweep sees each.
-    async fn pass(&self, seconds: u64) {
+    pub async fn pass(&self, seconds: u64) {
         for _ in 0..seconds / STEP {
             self.app.clock.advance(Duration::from_secs(STEP));
             self.idle().await;
@@ -46,7 +51,7 @@ impl Scene {
     }
 
     /// Returns when the sweep has looked everywhere and nothing that is due is left.
-    async fn idle(&self) {
+    pub async fn idle(&self) {
         self.reaches("nothing due", |metrics| metrics["claviger_sweep_due"] == 0.0).await;
     }
 
@@ -70,7 +75,7 @@ impl Scene {
     }
 }
 
-fn setup(provider: &FakeProvider, refresh: &str, settings: &[(&'static str, &str)]) -> Setup {
+pub fn setup(provider: &FakeProvider, refresh: &str, settings: &[(&'static str, &str)]) -> Setup {
     let endpoints = ("/authorize", "/token", "/revoke");
     let file = provider_file_with("Fake", &provider.url(""), &format!("[refresh]\n{refresh}\n"), endpoints);
     let mut all = vec![("refresh.proactive", "true".to_owned()), ("server.ops_listen", "127.0.0.1:0".to_owned())];

@@ -95,6 +95,26 @@ key = "client_secret"
 "#,
 ];
 
+/// Without an end user.
+const MINTED: &str = r#"
+name = "Acme"
+docs = "https://docs.acme.example/oauth"
+checked = 2026-01-02
+known = "docs"
+categories = ["testing"]
+credentials = "Ask Acme."
+grant = "client_credentials"
+authorize = { scopes = { separator = ",", default = ["all"] } }
+token = { url = "https://acme.example/token", client_auth = "basic", params = { audience = "{client_id}:{scope}" } }
+response = { expires_default = "1h", keep = { shop = "/data/shop" } }
+errors = { dead_grant = [{ error = "gone" }] }
+[[test]]
+step = "exchange"
+request = { url = "https://acme.example/token" }
+answer = "{}"
+expect = { failure = "in_doubt" }
+"#;
+
 pub struct Scenery {
     pub providers: Vec<Provider>,
     /// The catalogue's files, which may be extended.
@@ -107,9 +127,10 @@ pub struct Scenery {
 impl Scenery {
     pub fn new() -> Self {
         let shelf = catalogue();
-        let texts = shelf.values().map(|source| source.text.clone()).chain(KINDS.map(acme)).collect();
+        let kinds: Vec<String> = KINDS.map(acme).into_iter().chain([MINTED.to_owned()]).collect();
+        let texts = shelf.values().map(|source| source.text.clone()).chain(kinds.clone()).collect();
         let short_shelf = shelf.iter().take(2).map(|(id, source)| (id.clone(), source.clone())).collect();
-        Self { providers: KINDS.map(|kind| provider(&acme(kind))).into(), shelf, short_shelf, texts }
+        Self { providers: kinds.iter().map(|kind| provider(kind)).collect(), shelf, short_shelf, texts }
     }
 }
 
@@ -124,6 +145,7 @@ pub fn client(secret: &SecretString) -> Client<'_> {
         params: &PARAMS,
         secret_params: &SECRETS,
         redirect_uri: "https://broker.example/cb",
+        scopes: &[],
         metadata: &NOTHING,
         moment: Some(Moment { now: Timestamp::UNIX_EPOCH, random: [7; 16] }),
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use claviger::domain::connection::Connection;
+use claviger::domain::provider::RefreshWith;
 use claviger::domain::tokens::{FailureClass, ProviderFailure};
 use claviger::refresh::gate::{GateView, Journal};
 use claviger::refresh::steal::Watch;
@@ -287,6 +288,7 @@ impl World {
             set: FIXED.set.clone(),
             generation,
             class: self.provider.kind.class(),
+            with: RefreshWith::RefreshToken,
             seed: u128::from(self.flights) << 8 | at as u128,
             policy: Policy { look_every: if self.patient { POLICY.look_every } else { POLICY.call_deadline * 2 }, ..POLICY },
         }

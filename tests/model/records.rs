@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use claviger::domain::connection::{Connection, NewConnection, Tokens};
 use claviger::domain::flight::Flight;
 use claviger::domain::ids::{Account, EndUserId, GrantId, IntegrationId, IntegrationName, ProviderId, TenantId, TokenSetName};
+use claviger::domain::provider::RefreshWith;
 use claviger::domain::secret::ExposeSecret as _;
 use claviger::domain::tokens::{IssuedTokens, TokenAnswer};
 
@@ -95,6 +96,8 @@ fn template() -> Connection {
         confirmed: true,
         params: BTreeMap::new(),
         asked_scopes: Vec::new(),
+        named_scopes: Vec::new(),
+        renewal: Some(RefreshWith::RefreshToken),
         received_by: "n0".to_owned(),
     };
     let begin = Timestamp::from_millisecond(BEGIN).unwrap();

@@ -9,6 +9,7 @@ use claviger::adapters::memory::MemoryKv;
 use claviger::adapters::system::SystemEntropy;
 use claviger::domain::connection::{Connection, NewConnection};
 use claviger::domain::ids::{Account, ConnectionId, EndUserId, GrantId, IntegrationId, IntegrationName, ProviderId, TenantId};
+use claviger::domain::provider::RefreshWith;
 use claviger::domain::tokens::TokenAnswer;
 use claviger::ports::kv::{Kv as _, Partition};
 use claviger::store::{Change, ConnectionFilter, Keyring, MasterKey, Store, Stored, keys};
@@ -97,6 +98,8 @@ impl World {
             confirmed: true,
             params: BTreeMap::new(),
             asked_scopes: Vec::new(),
+            named_scopes: Vec::new(),
+            renewal: Some(RefreshWith::RefreshToken),
             received_by: "n".to_owned(),
         };
         let answer = TokenAnswer { sets: BTreeMap::new(), metadata: BTreeMap::new(), subject: None };

@@ -10,12 +10,15 @@ pub(super) fn print(card: &ProviderCard, out: &mut dyn Write) -> io::Result<()> 
     line(out, "checked", &format!("{}, known from {}", card.checked, card.known))?;
     line(out, "categories", &card.categories.join(", "))?;
     line(out, "credentials", &card.credentials)?;
+    line(out, "grant", card.grant)?;
     line(out, "client secret", card.client_secret)?;
     for param in &card.params {
         line(out, "setting", &setting(param))?;
     }
     line(out, "scopes", &scopes(card))?;
-    line(out, "PKCE", card.pkce)?;
+    if !is_minted(card) {
+        line(out, "PKCE", card.pkce)?;
+    }
     line(out, "refresh", &refresh(card))?;
     line(
         out,
@@ -29,11 +32,18 @@ pub(super) fn print(card: &ProviderCard, out: &mut dyn Write) -> io::Result<()> 
     for (name, value) in &card.usage.headers {
         line(out, "header", &format!("{name}: {value}"))?;
     }
-    line(out, "loopback", &format!("{} (redirect URIs on this machine)", card.redirect.loopback))?;
+    if !is_minted(card) {
+        line(out, "loopback", &format!("{} (redirect URIs on this machine)", card.redirect.loopback))?;
+    }
     for warning in &card.warnings {
         line(out, "note", warning)?;
     }
     Ok(())
+}
+
+/// No end user is asked.
+pub(super) fn is_minted(card: &ProviderCard) -> bool {
+    matches!(card.grant, "client_credentials" | "jwt_bearer")
 }
 
 /// One fact; none where there is nothing to say.
@@ -70,6 +80,7 @@ pub(super) fn refresh(card: &ProviderCard) -> String {
     let refresh = &card.refresh;
     let span = |what: &str, seconds: Option<u64>| seconds.map(|seconds| format!("{what} {}", spoken(seconds)));
     let mut parts = vec![refresh.class.to_owned()];
+    parts.extend(refresh.with.filter(|with| *with != "refresh_token").map(|with| format!("with {with}")));
     parts.extend(span("grace", refresh.grace_seconds));
     parts.extend(span("ends after", refresh.max_age_seconds));
     parts.extend(span("ends unused after", refresh.idle_max_seconds));

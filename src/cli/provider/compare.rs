@@ -96,7 +96,11 @@ impl Row {
         let spec = provider.spec();
         let separator = (!spec.authorize.scopes.none).then(|| format!("{:?}", spec.authorize.scopes.separator));
         let stated = [
-            ("authorize_url", Some(place(spec.authorize.url.as_str())), self.authorize_url.as_deref().map(place)),
+            (
+                "authorize_url",
+                spec.authorize.url.as_ref().map(|url| place(url.as_str())),
+                self.authorize_url.as_deref().map(place),
+            ),
             ("token_url", Some(place(spec.token.url.as_str())), self.token_url.as_deref().map(place)),
             (
                 "revoke_url",

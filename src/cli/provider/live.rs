@@ -18,7 +18,7 @@ use crate::cli::failure::Failure;
 use crate::cli::out;
 use crate::domain::call::{HttpAnswer, HttpCall};
 use crate::domain::connection::Tokens;
-use crate::domain::provider::{NeededBy, Provider};
+use crate::domain::provider::{NeededBy, Provider, RefreshWith, SettledParams};
 use crate::domain::secret::{ExposeSecret as _, SecretString};
 use crate::domain::tokens::{ProviderFailure, TokenAnswer};
 use crate::oauth::authorize_url::{self, AuthorizeInput};
@@ -60,15 +60,16 @@ pub async fn walk(provider: &Provider, live: Live) -> Result<(), Failure> {
     // What a link would give is asked for here as well.
     let of_link = of(provider, &live.params, |by| by == NeededBy::Link);
     settled.public.extend(provider.settle_params(&of_link, NeededBy::Link, &settled.public)?.public);
+    if provider.grant().is_minted() {
+        return Walk::new(provider, (outbound, live), settled, String::new()).mint().await;
+    }
     let (address, callbacks) = listen(live.listen)?;
     let redirect_uri = live.redirect_uri.clone().unwrap_or_else(|| format!("http://{address}/callback"));
-    let (params, secret_params) = (settled.public, settled.secret);
-    let clock = SystemClock::start();
-    let walk = Walk { provider, outbound, clock, params, secret_params, redirect_uri, live };
+    let walk = Walk::new(provider, (outbound, live), settled, redirect_uri);
     out::line(&format!("redirect URI  {}  (register it at the provider; any path of {address} is heard)", walk.redirect_uri))?;
     let (valid, pkce) = walk.consent(callbacks).await?;
     let mut answer = walk.exchange(&valid, pkce.as_ref()).await?;
-    walk.look_up(&mut answer).await?;
+    walk.look_up(&mut answer, false).await?;
     walk.refresh(answer).await
 }
 
@@ -88,7 +89,17 @@ struct Walk<'a> {
     live: Live,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(
+        provider: &'a Provider,
+        (outbound, live): (ReqwestOutbound, Live),
+        settled: SettledParams,
+        redirect_uri: String,
+    ) -> Self {
+        let (params, secret_params) = (settled.public, settled.secret);
+        Self { provider, outbound, clock: SystemClock::start(), params, secret_params, redirect_uri, live }
+    }
+
     /// For one call: what is signed is good for no other.
     fn client(&self) -> Result<Client<'_>, Failure> {
         let moment = Moment { now: self.clock.now(), random: random(&SystemEntropy)? };
@@ -98,9 +109,21 @@ impl Walk<'_> {
             params: &self.params,
             secret_params: &self.secret_params,
             redirect_uri: &self.redirect_uri,
+            scopes: &self.live.scopes,
             metadata: &NOTHING,
             moment: Some(moment),
         })
+    }
+
+    /// Where no end user is asked: a token, what belongs to it, and another.
+    async fn mint(&self) -> Result<(), Failure> {
+        let call = token_request::mint(self.provider, &self.client()?);
+        let started = self.clock.now();
+        let answer = self.call("token", call.map_err(|cause| Failure::Failed(cause.to_string()))?).await?;
+        let mut answer = judge_exchange(self.provider, &answer, started).map_err(refused("token"))?;
+        said("token", &answer)?;
+        self.look_up(&mut answer, false).await?;
+        self.refresh(answer).await
     }
 
     /// The browser's part: out to the provider, and back to this machine.
@@ -145,6 +168,7 @@ impl Walk<'_> {
         let mut answer = judge_exchange(self.provider, &answer, started).map_err(refused("exchange"))?;
         said("exchange", &answer)?;
         answer.metadata.extend(kept.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))));
+        self.look_up(&mut answer, true).await?;
         let call = token_request::extend(self.provider, &self.client()?, &answer);
         let Some(call) = call.map_err(|cause| Failure::Failed(cause.to_string()))? else { return Ok(answer) };
         let started = self.clock.now();
@@ -153,8 +177,9 @@ impl Walk<'_> {
         Ok(answer.extended(longer))
     }
 
-    async fn look_up(&self, answer: &mut TokenAnswer) -> Result<(), Failure> {
-        for step in &self.provider.spec().after_connect {
+    /// Those that come before `[extend]`, or the others.
+    async fn look_up(&self, answer: &mut TokenAnswer, first: bool) -> Result<(), Failure> {
+        for step in self.provider.spec().after_connect.iter().filter(|step| step.first == first) {
             let lookup = token_request::look_up(self.provider, step, &self.client()?, answer);
             let Some(lookup) = lookup.map_err(|cause| Failure::Failed(cause.to_string()))? else { continue };
             let started = self.clock.now();
@@ -180,7 +205,7 @@ impl Walk<'_> {
         let client = self.client()?.knowing(&answer.metadata);
         for (name, issued) in answer.sets {
             let mut tokens = Tokens::issued(issued, None, self.clock.now(), "live");
-            if !self.provider.refreshes(&tokens) {
+            if !self.provider.refresh().refreshes(&tokens) {
                 out::line(&format!("refresh       {name}: there is no refresh token"))?;
             } else {
                 let call = token_request::refresh(self.provider, &client, &name, &tokens);
@@ -193,10 +218,12 @@ impl Walk<'_> {
                         .refresh_token
                         .as_ref()
                         .is_some_and(|new| tokens.refresh.as_ref().is_none_or(|old| old.expose_secret() != new.expose_secret()));
-                    out::line(&format!(
-                        "              {name}: the refresh token {}",
-                        if rotated { "rotated" } else { "stayed the same" }
-                    ))?;
+                    if self.provider.refresh().with() == RefreshWith::RefreshToken {
+                        out::line(&format!(
+                            "              {name}: the refresh token {}",
+                            if rotated { "rotated" } else { "stayed the same" }
+                        ))?;
+                    }
                     let refresh = issued.refresh_token.clone().or(tokens.refresh.take());
                     tokens = Tokens { refresh, ..Tokens::issued(issued, None, started, "live") };
                 }

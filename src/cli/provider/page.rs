@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::services::catalogue::card::{ParamCard, ProviderCard};
 
-use super::card::{refresh, scopes, spoken};
+use super::card::{is_minted, refresh, scopes, spoken};
 
 /// How well a file's facts are known, for people.
 pub(super) fn known(card: &ProviderCard) -> &'static str {
@@ -57,6 +57,9 @@ fn list(out: &mut String, title: &str, entries: &[String]) {
 fn steps(out: &mut String, card: &ProviderCard) {
     say(out, "\n## Connect\n");
     say(out, &format!("1. {}", card.credentials));
+    if is_minted(card) {
+        return steps_at_once(out, card);
+    }
     say(
         out,
         &format!("2. Register the redirect URI that `GET /providers/{}` names (with your API key).{}", card.id, redirects(card)),
@@ -68,6 +71,18 @@ fn steps(out: &mut String, card: &ProviderCard) {
     say(out, &command(&format!("authorize-{}", card.id), &link_fields(card)));
     settings(out, card, "link");
     say(out, "5. From then on, whenever you need a token:\n");
+    say(out, &command("get-access-token", &[field("provider", &card.id), field("end_user_id", "user-1")]));
+}
+
+/// The same where no end user is asked.
+fn steps_at_once(out: &mut String, card: &ProviderCard) {
+    say(out, "2. Enable the provider:\n");
+    say(out, &command("enable-provider", &enable_fields(card)));
+    settings(out, card, "integration");
+    say(out, "3. Connect, at once and without a browser; `end_user_id` is your own name for whom the token is used:\n");
+    say(out, &command(&format!("authorize-{}", card.id), &link_fields(card)));
+    settings(out, card, "link");
+    say(out, "4. From then on, whenever you need a token:\n");
     say(out, &command("get-access-token", &[field("provider", &card.id), field("end_user_id", "user-1")]));
 }
 
@@ -139,7 +154,9 @@ fn details(param: &ParamCard) -> String {
 fn tokens(out: &mut String, card: &ProviderCard) {
     say(out, "\n## Tokens\n\n| | |\n|---|---|");
     row(out, "scopes", &scopes(card));
-    row(out, "PKCE", card.pkce);
+    if !is_minted(card) {
+        row(out, "PKCE", card.pkce);
+    }
     row(out, "refresh", &refreshing(card));
     row(out, "in the provider's file", &refresh(card));
     row(
@@ -159,6 +176,14 @@ fn tokens(out: &mut String, card: &ProviderCard) {
 
 /// What the class means to a tenant.
 fn refreshing(card: &ProviderCard) -> String {
+    match card.refresh.with {
+        Some("client") => return "none is needed: each token is minted anew with your own credentials".to_owned(),
+        Some("access_token") => {
+            return "the access token itself is exchanged for the next, which is done in time; one that has ended cannot be"
+                .to_owned();
+        }
+        _ => {}
+    }
     let meaning = match card.refresh.class {
         "none" => return "none: the token is served until it ends; where it does not end, for good".to_owned(),
         "nonrotating" => "the same refresh token again and again",

@@ -15,6 +15,7 @@ pub use token_set::{Freshness, LastError, Rotation, TokenSet, Tokens};
 
 use super::due;
 use super::ids::{Account, ConnectionId, EndUserId, GrantId, IntegrationId, IntegrationName, ProviderId, TenantId, TokenSetName};
+use super::provider::RefreshWith;
 use super::tokens::{FailureClass, IssuedTokens, TokenAnswer};
 
 /// A refresh keeps at most so many superseded siblings of the current tokens.
@@ -34,6 +35,12 @@ pub struct Connection {
     pub status: Status,
     pub confirmed: bool,
     pub sets: BTreeMap<TokenSetName, TokenSet>,
+    /// What its tokens are refreshed with, as its provider's file said when it was made; `None`: with nothing.
+    #[serde(default = "by_refresh_token")]
+    pub renewal: Option<RefreshWith>,
+    /// Scopes that were named for it alone; its integration's where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub named_scopes: Vec<String>,
     /// Who connected, in the provider's words, where it says.
     pub subject: Option<String>,
     /// What the provider's file keeps of answers and callbacks; shown to the tenant.
@@ -45,6 +52,11 @@ pub struct Connection {
     /// When somebody last fetched a token of it, to the day.
     #[serde(default)]
     pub fetched_at: Option<Timestamp>,
+}
+
+/// Of records that do not say it.
+fn by_refresh_token() -> Option<RefreshWith> {
+    Some(RefreshWith::RefreshToken)
 }
 
 /// Where a connection stands (docs/refresh.md).
@@ -82,6 +94,7 @@ impl Status {
         let (reason, since, advice) = match self {
             Status::Active | Status::Revoked { .. } => return None,
             Status::InDoubt { since, reason } => (reason, since, IN_DOUBT_ADVICE),
+            Status::NeedsReauth { since, reason } if reason == ENDED => (reason, since, ENDED_ADVICE),
             Status::NeedsReauth { since, reason } => (reason, since, NEEDS_REAUTH_ADVICE),
         };
         Some(Explained { reason, since: *since, advice })
@@ -98,6 +111,11 @@ pub struct Explained<'a> {
     pub advice: &'static str,
 }
 
+/// Why a connection is over whose access token had to be extended while it lived.
+pub const ENDED: &str = "access_token_ended";
+
+const ENDED_ADVICE: &str =
+    "This provider extends a token only while it lives, and this one has ended: send the end user through a new authorize link.";
 const IN_DOUBT_ADVICE: &str = "Nothing has to be done now: the token is served while it lives, and the refresh is tried again when that \
                                can do no harm. If the provider then refuses, the end user must connect again.";
 const NEEDS_REAUTH_ADVICE: &str =
@@ -145,7 +163,7 @@ impl Connection {
         let before = set.generation;
         let rotation = set.receive(from, received, now);
         if set.generation != before {
-            set.due = due::first_look(&self.id, name, set);
+            set.due = due::first_look(&self.id, name, set, self.renewal);
         }
         // What one set's success proves says nothing about another set of the same consent.
         if rotation == Rotation::Advanced && !self.sets.values().any(TokenSet::is_doubtful) {
@@ -206,7 +224,7 @@ impl Connection {
         self.fetched_at = Some(now);
         let over = matches!(self.status, Status::NeedsReauth { .. } | Status::Revoked { .. });
         for (name, set) in self.sets.iter_mut().filter(|(_, set)| !over && set.due.is_none()) {
-            set.due = due::first_look(&self.id, name, set);
+            set.due = due::first_look(&self.id, name, set, self.renewal);
         }
         self
     }
@@ -230,6 +248,10 @@ pub struct NewConnection {
     pub params: BTreeMap<String, String>,
     /// Asked for; stands in where the answer does not say what was granted.
     pub asked_scopes: Vec<String>,
+    /// Named for this connection alone.
+    pub named_scopes: Vec<String>,
+    /// What its tokens are refreshed with.
+    pub renewal: Option<RefreshWith>,
     pub received_by: String,
 }
 
@@ -255,11 +277,13 @@ impl Connection {
         });
         let id = ConnectionId::derive(&new.tenant, &new.end_user, &new.integration_id, &new.account);
         let sets = sets.map(|(name, set)| {
-            let due = due::first_look(&id, &name, &set);
+            let due = due::first_look(&id, &name, &set, new.renewal);
             (name, TokenSet { due, ..set })
         });
         Self {
             sets: sets.collect(),
+            renewal: new.renewal,
+            named_scopes: new.named_scopes,
             id,
             tenant: new.tenant,
             end_user: new.end_user,
@@ -332,6 +356,8 @@ mod tests {
             confirmed: true,
             params: BTreeMap::new(),
             asked_scopes: vec!["read".into()],
+            named_scopes: Vec::new(),
+            renewal: by_refresh_token(),
             received_by: "n".into(),
         };
         let sets = ["bot", "user"].map(|set| (name(set), issued(&format!("at-{set}-{grant}"), refresh))).into();

@@ -26,8 +26,23 @@ impl GrantType {
         }
     }
 
+    /// `grant_type` of a token request.
+    pub fn value(self) -> &'static str {
+        match self {
+            GrantType::JwtBearer => "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            GrantType::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
+            other => other.as_str(),
+        }
+    }
+
+    /// Tokens are minted with the client's own credentials: no end user is asked, and nothing is held that a provider
+    /// could take back.
+    pub fn is_minted(self) -> bool {
+        matches!(self, GrantType::ClientCredentials | GrantType::JwtBearer)
+    }
+
     /// Whether there is code for it; a file with another one is refused.
     pub(super) fn is_served(self) -> bool {
-        matches!(self, GrantType::AuthorizationCode)
+        matches!(self, GrantType::AuthorizationCode | GrantType::ClientCredentials | GrantType::JwtBearer)
     }
 }

@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::connection::Tokens;
+
 use super::request::RequestSpec;
 use super::response::ResponseSpec;
 
@@ -36,11 +41,37 @@ impl RefreshClass {
 }
 
 /// What is exchanged for the next access token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RefreshWith {
     RefreshToken,
     /// There is no refresh token: the access token itself is extended, before it ends.
     AccessToken,
+    /// Nothing that was issued: the token is minted anew with the integration's own credentials.
+    Client,
+}
+
+impl RefreshWith {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RefreshWith::RefreshToken => "refresh_token",
+            RefreshWith::AccessToken => "access_token",
+            RefreshWith::Client => "client",
+        }
+    }
+
+    /// Whether these tokens hold what would be sent.
+    pub fn is_in(self, tokens: &Tokens) -> bool {
+        match self {
+            RefreshWith::RefreshToken => tokens.refresh.is_some(),
+            RefreshWith::AccessToken | RefreshWith::Client => true,
+        }
+    }
+
+    /// Whether that has ended. A refresh token's end only its provider knows for sure.
+    pub fn is_over(self, tokens: &Tokens, now: Timestamp) -> bool {
+        self == RefreshWith::AccessToken && !tokens.is_alive(now)
+    }
 }
 
 /// How often a provider may be asked: so many in so long, and at most so many at once after a pause.
@@ -83,6 +114,27 @@ impl RefreshSpec {
 
     pub fn with(&self) -> RefreshWith {
         self.with
+    }
+
+    /// What a refresh is made with; `None` where there is none.
+    pub fn renewal(&self) -> Option<RefreshWith> {
+        Some(self.with).filter(|_| self.class != RefreshClass::None)
+    }
+
+    /// Whether there is a refresh for these tokens.
+    pub fn refreshes(&self, tokens: &Tokens) -> bool {
+        self.renewal().is_some_and(|with| with.is_in(tokens))
+    }
+
+    /// Before this the provider refuses to refresh these tokens.
+    pub fn not_before(&self, tokens: &Tokens) -> Option<Timestamp> {
+        tokens.obtained_at.checked_add(SignedDuration::try_from(self.min_age?).ok()?).ok()
+    }
+
+    /// Whether the provider would refresh these tokens at this moment, for all that is known here.
+    pub fn refreshes_now(&self, tokens: &Tokens, now: Timestamp) -> bool {
+        let early = self.not_before(tokens).is_some_and(|at| now < at);
+        self.refreshes(tokens) && !early && !self.with.is_over(tokens, now)
     }
 
     /// A token that is younger is not refreshed: the provider refuses.

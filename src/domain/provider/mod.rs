@@ -25,7 +25,6 @@ pub use redirects::{Loopback, RedirectRules};
 pub use request::{AfterConnectSpec, AuthorizeSpec, CallbackSpec, PkceUse, RequestSpec, RevokeSpec, ScopeSpec, UseSpec};
 pub use response::{ErrorRules, ResponseSpec, SetSpec};
 
-use super::connection::Tokens;
 use super::ids::ProviderId;
 use super::refusal::Refusal;
 
@@ -164,6 +163,10 @@ impl Provider {
         &self.spec
     }
 
+    pub fn grant(&self) -> GrantType {
+        self.spec.grant
+    }
+
     /// A flow uses PKCE unless this is [`PkceUse::Off`].
     pub fn pkce(&self) -> PkceUse {
         self.spec.authorize.pkce
@@ -176,16 +179,6 @@ impl Provider {
 
     pub fn refresh(&self) -> &RefreshSpec {
         &self.spec.refresh
-    }
-
-    /// Whether there is anything in these tokens that a refresh could be made with. An access token that is to
-    /// extend itself must still be alive for that, which is for whoever knows the time to say.
-    pub fn refreshes(&self, tokens: &Tokens) -> bool {
-        let held = match self.spec.refresh.with() {
-            RefreshWith::RefreshToken => tokens.refresh.is_some(),
-            RefreshWith::AccessToken => true,
-        };
-        held && self.spec.refresh.class() != RefreshClass::None
     }
 
     pub fn scopes(&self) -> &ScopeSpec {

@@ -2,6 +2,7 @@
 
 pub(super) const AUTHORIZE: &[&str] = &["client_id", "redirect_uri", "scope", "state"];
 pub(super) const EXCHANGE: &[&str] = &["client_id", "client_secret", "code", "redirect_uri", "code_verifier", "scope", "state"];
+pub(super) const MINT: &[&str] = &["client_id", "client_secret", "scope"];
 pub(super) const REFRESH: &[&str] = &["client_id", "client_secret", "refresh_token", "access_token", "scope", "redirect_uri"];
 pub(super) const EXTEND: &[&str] = &["client_id", "client_secret", "access_token", "redirect_uri"];
 pub(super) const REVOKE: &[&str] = &["client_id", "client_secret", "token", "refresh_token", "access_token", "redirect_uri"];

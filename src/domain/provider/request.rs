@@ -13,7 +13,8 @@ use super::template::{Template, UrlTemplate};
 /// The `[authorize]` block.
 #[derive(Debug, Clone)]
 pub struct AuthorizeSpec {
-    pub url: UrlTemplate,
+    /// `None` where no end user is asked.
+    pub url: Option<UrlTemplate>,
     pub params: BTreeMap<String, Template>,
     pub rename: BTreeMap<String, String>,
     pub drop: Vec<String>,
@@ -233,6 +234,8 @@ pub struct AfterConnectSpec {
     pub subject: Vec<Pointer>,
     /// A failure does not stop the connection.
     pub optional: bool,
+    /// Made with the token of the exchange, before `[extend]`: whether what the callback brought belongs to who came back.
+    pub first: bool,
 }
 
 /// The `[use]` block: how a tenant uses the token. Templates are shown as they stand.

@@ -1,6 +1,7 @@
 //! The rules a provider must keep, beyond what its types already hold. Each broken one is named
 //! with its place in the file.
 
+mod requests;
 mod signing;
 
 use std::collections::BTreeSet;
@@ -8,12 +9,12 @@ use std::collections::BTreeSet;
 use url::Url;
 
 use super::hosts::HostRule;
-use super::names::{AUTHORIZE, EXCHANGE, EXTEND, FORBIDDEN_HEADERS, LOOKUP, MOMENT, REFRESH, REVOKE, SECRET};
+use super::names::{AUTHORIZE, EXCHANGE, FORBIDDEN_HEADERS, LOOKUP, MOMENT, REFRESH, REVOKE, SECRET};
 use super::param::{Choice, NeededBy, ParamKind, ParamSpec};
 use super::request::{BodyKind, ClientAuth, ClientSecret, ParamValue, PkceUse, RequestSpec};
 use super::response::{Pointer, Source};
 use super::template::{Template, UrlTemplate};
-use super::{Owner, ProviderSpec, RefreshClass, RefreshWith};
+use super::{Owner, ProviderSpec};
 use crate::domain::call::Method;
 
 /// Longest text for people, in bytes.
@@ -145,7 +146,9 @@ impl Check<'_> {
     fn authorize(&mut self) {
         let authorize = &self.spec.authorize;
         let nothing = Kept { callback: &BTreeSet::new(), metadata: &BTreeSet::new() };
-        self.url("authorize.url", &authorize.url, AUTHORIZE, &nothing);
+        if let Some(url) = &authorize.url {
+            self.url("authorize.url", url, AUTHORIZE, &nothing);
+        }
         for (name, template) in &authorize.params {
             self.template(
                 &format!("authorize.params.{name}"),
@@ -180,31 +183,6 @@ impl Check<'_> {
         }
     }
 
-    fn requests(&mut self) {
-        let spec = self.spec;
-        let callback: BTreeSet<&str> = spec.callback.keep.iter().map(String::as_str).collect();
-        self.request("token", &spec.token, EXCHANGE, &Kept { callback: &callback, metadata: &BTreeSet::new() });
-        let kept = Kept { callback: &callback, metadata: &spec.kept().collect() };
-        if spec.refresh.class() != RefreshClass::None {
-            let with_itself = spec.refresh.with() == RefreshWith::AccessToken;
-            let names: Vec<&str> = REFRESH.iter().copied().filter(|name| !(with_itself && *name == "refresh_token")).collect();
-            self.request("refresh", &spec.refresh.request, &names, &kept);
-        }
-        if let Some(extend) = &spec.extend {
-            let answered = spec.response.keep.keys().map(String::as_str).chain(callback.iter().copied()).collect();
-            self.request("extend", extend, EXTEND, &Kept { callback: &callback, metadata: &answered });
-        }
-        if spec.refresh.with() == RefreshWith::AccessToken && spec.refresh.class() == RefreshClass::None {
-            self.fault("refresh.with", "says with what a refresh is made, where the class says that there is none");
-        }
-        if spec.response.sets.len() > 1 && (spec.extend.is_some() || spec.refresh.with() == RefreshWith::AccessToken) {
-            self.fault("response.sets", "must be one where tokens extend themselves");
-        }
-        if let Some(revoke) = &spec.revoke {
-            self.request("revoke", &revoke.request, REVOKE, &kept);
-        }
-    }
-
     fn lookups(&mut self) {
         let spec = self.spec;
         let callback: BTreeSet<&str> = spec.callback.keep.iter().map(String::as_str).collect();
@@ -216,6 +194,9 @@ impl Check<'_> {
             known.extend(step.keep.keys().map(String::as_str));
             if step.keep.is_empty() && step.subject.is_empty() {
                 self.fault(&at, "looks something up and keeps nothing: give `keep` or `subject`");
+            }
+            if step.first && (step.optional || spec.extend.is_none()) {
+                self.fault(format!("{at}.first"), "is for look-ups that `[extend]` must wait for, and none of those is optional");
             }
             if step.token_set.as_ref().is_some_and(|name| !self.spec.response.sets.iter().any(|set| set.name == *name)) {
                 self.fault(format!("{at}.token_set"), "names no token set of `[response.sets]`");

@@ -8,13 +8,14 @@ use crate::domain::provider::request::{ClientSecret, RevokedToken};
 use crate::domain::provider::rules::Fault;
 use crate::domain::provider::template::{Template, TemplateError};
 use crate::domain::provider::{
-    AfterConnectSpec, AuthorizeSpec, CallbackSpec, GrantType, HostRule, Known, Loopback, Owner, PkceUse, ProviderSpec, Rate,
-    RedirectRules, RefreshClass, RefreshSpec, RefreshWith, RequestSpec, ResponseSpec, RevokeSpec, ScopeSpec, UseSpec,
+    AfterConnectSpec, AuthorizeSpec, CallbackSpec, HostRule, Known, Loopback, Owner, PkceUse, ProviderSpec, RedirectRules,
+    RefreshClass, RefreshSpec, RequestSpec, ResponseSpec, RevokeSpec, ScopeSpec, UseSpec,
 };
 
-use super::shape::{FileShape, GrantShape, HostShape, HostWord, KnownShape, LoopbackShape, PkceShape};
+use super::convert_grant::grant;
+use super::shape::{FileShape, HostShape, HostWord, KnownShape, LoopbackShape, PkceShape};
 use super::shape_request::{
-    ClassShape, ClientAuthShape, ClientSecretShape, LookupShape, RequestShape, RevokeShape, RevokedShape, WithShape,
+    ClassShape, ClientAuthShape, ClientSecretShape, LookupShape, RequestShape, RevokeShape, RevokedShape,
 };
 
 pub(super) fn provider(id: ProviderId, owner: Owner, file: &FileShape) -> Result<ProviderSpec, Vec<Fault>> {
@@ -121,13 +122,17 @@ impl Convert {
 
     fn authorize(&mut self, file: &FileShape) -> Option<AuthorizeSpec> {
         let shape = &file.authorize;
-        let url = self.url("authorize.url", shape.url.as_deref())?;
+        let (url, pkce) = if grant(file.grant).is_minted() {
+            self.unasked(file);
+            (None, Some(PkceShape::Off))
+        } else {
+            (Some(self.url("authorize.url", shape.url.as_deref())?), self.needed("authorize.pkce", shape.pkce))
+        };
         let params = shape
             .params
             .iter()
             .filter_map(|(name, text)| Some((name.clone(), self.template(&format!("authorize.params.{name}"), text)?)));
         let params = params.collect();
-        let pkce = self.needed("authorize.pkce", shape.pkce);
         let scopes = &shape.scopes;
         Some(AuthorizeSpec {
             url,
@@ -160,14 +165,12 @@ impl Convert {
 
     fn refresh(&mut self, file: &FileShape, token: &RequestSpec, response: &ResponseSpec) -> Option<RefreshSpec> {
         let shape = &file.refresh;
-        let class = self.needed("refresh.class", shape.class);
+        let (with, class) = self.renewal(file);
+        let class = self.needed("refresh.class", class);
         let grace = self.duration("refresh.grace", shape.grace.as_deref());
         let spec = RefreshSpec {
             class: self.class(class?, grace)?,
-            with: match shape.with {
-                Some(WithShape::AccessToken) => RefreshWith::AccessToken,
-                Some(WithShape::RefreshToken) | None => RefreshWith::RefreshToken,
-            },
+            with,
             min_age: self.duration("refresh.min_age", shape.min_age.as_deref()),
             kills_access: shape.kills_access,
             max_age: self.duration("refresh.max_age", shape.max_age.as_deref()),
@@ -228,48 +231,15 @@ impl Convert {
         let request = self.lookup_request(&at, &shape.request());
         let keep = self.keep(&format!("{at}.keep"), &shape.keep);
         let subject = self.pointers(&format!("{at}.subject"), shape.subject.as_ref(), &[]);
-        Some(AfterConnectSpec { name: name?, request: request?, token_set, keep, subject, optional: shape.optional })
-    }
-
-    /// A whole number and a unit of time: `10/s`, `600/m`, `5000/h`.
-    fn rate(&mut self, at: &str, text: Option<&str>) -> Option<Rate> {
-        let read = |text: &str| {
-            let (count, unit) = text.split_once('/')?;
-            let (_, seconds) = [("s", 1), ("m", 60), ("h", 3_600)].into_iter().find(|(known, _)| *known == unit)?;
-            let count = count.parse().ok().filter(|count| (1..=1_000_000).contains(count))?;
-            Some(Rate::new(count, Duration::from_secs(seconds)))
-        };
-        let rate = read(text?);
-        if rate.is_none() {
-            self.fault(at, "must be a whole number and one of /s, /m, /h, such as \"10/s\"");
-        }
-        rate
-    }
-
-    /// A whole number and a unit: `30s`, `10m`, `8h`, `90d`.
-    pub(super) fn duration(&mut self, at: &str, text: Option<&str>) -> Option<Duration> {
-        let text = text?;
-        let read = || {
-            let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-            let unit = match unit {
-                "s" => 1,
-                "m" => 60,
-                "h" => 3_600,
-                "d" => 86_400,
-                _ => return None,
-            };
-            // Three thousand years are enough for everybody.
-            number
-                .parse::<u64>()
-                .ok()
-                .filter(|number| (1..=1_000_000).contains(number))
-                .map(|number| Duration::from_secs(number * unit))
-        };
-        let duration = read();
-        if duration.is_none() {
-            self.fault(at, "must be a whole number and one of s, m, h, d, such as \"90d\"");
-        }
-        duration
+        Some(AfterConnectSpec {
+            name: name?,
+            request: request?,
+            token_set,
+            keep,
+            subject,
+            optional: shape.optional,
+            first: shape.first,
+        })
     }
 }
 
@@ -278,16 +248,6 @@ fn known(shape: KnownShape) -> Known {
         KnownShape::Docs => Known::Docs,
         KnownShape::Libraries => Known::Libraries,
         KnownShape::OneLibrary => Known::OneLibrary,
-    }
-}
-
-fn grant(shape: Option<GrantShape>) -> GrantType {
-    match shape {
-        None | Some(GrantShape::AuthorizationCode) => GrantType::AuthorizationCode,
-        Some(GrantShape::Oauth1) => GrantType::Oauth1,
-        Some(GrantShape::ClientCredentials) => GrantType::ClientCredentials,
-        Some(GrantShape::JwtBearer) => GrantType::JwtBearer,
-        Some(GrantShape::DeviceCode) => GrantType::DeviceCode,
     }
 }
 

@@ -8,6 +8,7 @@ use crate::domain::provider::request::{BasicEncoding, BodyKind, ClientAuth, Para
 use crate::domain::provider::template::{Template, UrlTemplate};
 
 use super::convert::Convert;
+use super::convert_grant::grant;
 use super::shape::{FileShape, Scalar};
 use super::shape_request::{BasicShape, BodyShape, ClassShape, ClientAuthShape, MethodShape, RequestShape};
 use super::vector::{Step, VectorShape};
@@ -93,9 +94,11 @@ impl Convert {
     pub(super) fn tests(&mut self, file: &FileShape) {
         let has = |step, holds: fn(&VectorShape) -> bool| file.test.iter().any(|test| test.step == step && holds(test));
         let failing = |test: &VectorShape| test.expect.as_ref().is_some_and(|expect| expect.failure.is_some());
-        let refreshes = file.refresh.class.is_some_and(|class| class != ClassShape::None);
+        // Where tokens are minted, a refresh sends what the exchange does.
+        let minted = grant(file.grant).is_minted();
+        let refreshes = !minted && file.refresh.class.is_some_and(|class| class != ClassShape::None);
         let wanted = [
-            (has(Step::Authorize, |test| test.url.is_some()), "an `authorize` test with its `url`"),
+            (minted || has(Step::Authorize, |test| test.url.is_some()), "an `authorize` test with its `url`"),
             (has(Step::Exchange, |test| test.request.is_some()), "an `exchange` test with its `request`"),
             (has(Step::Exchange, |test| test.answer.is_some()), "an `exchange` test with an `answer`"),
             (file.test.iter().any(failing), "a test whose `expect` has a `failure`"),

@@ -2,10 +2,12 @@
 //! provider; what a file is called and what it says are handed in.
 
 mod convert;
+mod convert_grant;
 mod convert_jwt;
 mod convert_params;
 mod convert_request;
 mod convert_response;
+mod convert_time;
 mod limits;
 mod locate;
 mod own;
@@ -262,9 +264,21 @@ mod tests {
             "params.metadata: is a name that the engine uses",
         ),
         ("grant = \"oauth1\"", "grant: is \"oauth1\", which this version does not serve"),
-        ("grant = \"jwt_bearer\"", "grant: is \"jwt_bearer\", which this version does not serve"),
         ("grant = \"device_code\"", "grant: is \"device_code\", which this version does not serve"),
-        ("grant = \"client_credentials\"", "grant: is \"client_credentials\", which this version does not serve"),
+        ("grant = \"client_credentials\"", "authorize.url: has no use here"),
+        ("grant = \"client_credentials\"\ncallback.keep = [\"a\"]", "callback.keep: has no use here"),
+        ("grant = \"client_credentials\"\nrefresh.with = \"access_token\"", "refresh.with: must be \"client\""),
+        ("grant = \"client_credentials\"", "refresh.class: must be \"nonrotating\""),
+        ("grant = \"jwt_bearer\"", "authorize.url: has no use here"),
+        ("refresh.with = \"client\"", "refresh.class: must be \"nonrotating\""),
+        (
+            "refresh = { with = \"client\", class = \"nonrotating\", params = { a = \"{access_token}\" } }",
+            "refresh.params.a: `{access_token}` is not declared",
+        ),
+        (
+            "refresh = { with = \"client\", class = \"nonrotating\" }\nresponse.sets = { a = \"/a\", b = \"/b\" }",
+            "response.sets: must be one",
+        ),
         ("grant = \"password\"", "unknown value `password`"),
         ("token.client_auth = \"private_key_jwt\"", "client_assertion: is missing"),
         ("token.client_auth = \"client_secret_jwt\"", "client_assertion: is missing"),
@@ -369,6 +383,10 @@ mod tests {
         (
             "after_connect = [{ name = \"n\", url = \"https://acme.example/me\" }]",
             "after_connect.0: looks something up and keeps nothing",
+        ),
+        (
+            "after_connect = [{ name = \"n\", url = \"https://acme.example/me\", subject = \"/id\", first = true }]",
+            "after_connect.0.first: is for look-ups",
         ),
         (
             "after_connect = [{ name = \"n\", url = \"https://acme.example/me\", subject = \"/id\", token_set = \"x\" }]",

@@ -112,19 +112,23 @@ fn complete(table: &mut Table, definition: &Definition<'_>) {
         table.entry(key).or_insert(value);
     }
     let Some(found) = definition.discovered else { return };
-    put(table, "authorize", "url", text(&found.authorization_endpoint));
     put(table, "token", "url", text(&found.token_endpoint));
-    if found.names_itself {
-        put(table, "callback", "issuer", text(&found.issuer));
-    }
     // Who proves itself by what it signs says for whom: for the issuer, as its own metadata has it.
     if table.contains_key("client_assertion") || names_assertion(table) {
         put(table, "client_assertion", "audience", text(&found.issuer));
     }
-    put(table, "authorize", "pkce", text(if found.s256 { "optional" } else { "off" }));
     put(table, "token", "client_auth", text(if found.basic { "basic" } else { "post" }));
     if let Some(revocation) = &found.revocation_endpoint {
         put(table, "revoke", "url", text(revocation));
+    }
+    let minted = ["client_credentials", "jwt_bearer"].map(text);
+    if table.get("grant").is_some_and(|grant| minted.contains(grant)) {
+        return;
+    }
+    put(table, "authorize", "url", text(&found.authorization_endpoint));
+    put(table, "authorize", "pkce", text(if found.s256 { "optional" } else { "off" }));
+    if found.names_itself {
+        put(table, "callback", "issuer", text(&found.issuer));
     }
     put(table, "refresh", "class", text("unknown"));
 }

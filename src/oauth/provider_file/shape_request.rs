@@ -86,6 +86,8 @@ request_shape!(LookupShape {
     subject: Option<Pointers>,
     #[serde(default)]
     optional: bool,
+    #[serde(default)]
+    first: bool,
 });
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -146,6 +148,7 @@ pub(super) enum ClassShape {
 pub(super) enum WithShape {
     RefreshToken,
     AccessToken,
+    Client,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]

@@ -50,6 +50,13 @@ pub(crate) fn acme(changes: &str) -> Provider {
     try_acme(changes).unwrap_or_else(|faults| panic!("{}", faults.join("\n")))
 }
 
+/// A provider of this text and nothing else.
+pub(crate) fn alone(text: &str) -> Provider {
+    let id = ProviderId::parse("alone").unwrap();
+    let shelf: Shelf = [(id.clone(), Source { file: "alone.toml".to_owned(), text: text.to_owned() })].into();
+    parse(&id, &shelf).unwrap_or_else(|faults| panic!("{faults:?}")).provider
+}
+
 pub(crate) fn try_acme(changes: &str) -> Result<Provider, Vec<String>> {
     let mut table: Table = changes.parse().map_err(|error: toml::de::Error| vec![error.to_string()])?;
     merge(&mut table, ACME.parse().unwrap());

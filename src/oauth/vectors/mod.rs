@@ -133,6 +133,7 @@ impl<'a> Bench<'a> {
             params: &self.params,
             secret_params: &self.secret_params,
             redirect_uri: REDIRECT_URI,
+            scopes: &self.vector.scopes,
             metadata: &self.metadata,
             moment: Some(Moment { now: started(), random: [7; 16] }),
         }
@@ -224,7 +225,12 @@ impl<'a> Bench<'a> {
             state: "STATE",
             scopes: &self.vector.scopes,
         };
-        let call = token_request::exchange(self.provider, &self.client(), &flow).map_err(|error| error.to_string())?;
+        let call = if self.provider.grant().is_minted() {
+            token_request::mint(self.provider, &self.client())
+        } else {
+            token_request::exchange(self.provider, &self.client(), &flow)
+        };
+        let call = call.map_err(|error| error.to_string())?;
         self.same_call(&call)?;
         match self.answer() {
             Some(answer) => self.judged(judge_exchange(self.provider, &answer, started())),

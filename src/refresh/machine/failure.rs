@@ -164,7 +164,7 @@ impl Machine {
 /// The first alternate that was not tried in this generation.
 fn untried(records: &Records, record: &Flight, machine: &Machine) -> Option<usize> {
     let set = records.set(&machine.plan)?;
-    set.alternates.iter().position(|tokens| tokens.refresh.is_some() && !record.tried.contains(&tokens.obtained_at))
+    set.alternates.iter().position(|tokens| machine.plan.with.is_in(tokens) && !record.tried.contains(&tokens.obtained_at))
 }
 
 fn backoff(before: &Backoff, failure: &ProviderFailure, setback: &Setback, now: Timestamp) -> Backoff {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::connection::{Connection, Status, TokenSet};
+use crate::domain::connection::{Connection, ENDED, Status, TokenSet};
 use crate::domain::event::EventKind;
 use crate::domain::flight::{Flight, Intent};
 use crate::domain::provider::RefreshClass;
@@ -59,6 +59,9 @@ fn turn(records: &Records, plan: &Plan, at: &At) -> Turn {
         Some((intent, Claim::Free { doubt: true })) => Some(intent),
         Some((_, Claim::Free { doubt: false })) | None => None,
     };
+    if plan.with.is_over(&set.current, at.now) {
+        return ended(records, plan, lost, at);
+    }
     if let Some(setback) = records.flight().and_then(|flight| resting(flight, plan.generation, at.now)) {
         return Turn::End(Outcome::Failed(setback));
     }
@@ -87,7 +90,7 @@ fn due<'a>(records: &'a Records, plan: &Plan) -> Result<&'a TokenSet, Outcome> {
     if let Status::NeedsReauth { reason, .. } = &records.connection().status {
         return Err(Outcome::failed(Why::NeedsReauth, reason, Duration::ZERO));
     }
-    if set.current.refresh.is_none() || plan.class == RefreshClass::None {
+    if !plan.with.is_in(&set.current) || plan.class == RefreshClass::None {
         return Err(Outcome::failed(Why::NeedsReauth, "no_refresh_token", Duration::ZERO));
     }
     Ok(set)
@@ -145,6 +148,19 @@ fn away(records: &Records, plan: &Plan, at: &At) -> Turn {
         return Turn::Note(Box::new(in_doubt(records, plan, "node_away", None, at.now)), outcome);
     }
     Turn::End(outcome)
+}
+
+/// There is nothing left that could be sent. The grant is over, unless a node that may hold its next token is still
+/// waited for.
+fn ended(records: &Records, plan: &Plan, lost: Option<&Intent>, at: &At) -> Turn {
+    let record = draft(records, plan, lost).record;
+    if !steal::all_settled(record.owed.iter().map(String::as_str), &records.found.peers) {
+        return away(records, plan, at);
+    }
+    let after = Connection::clone(records.connection()).needs_reauth(ENDED, at.now);
+    let news = vec![News { kind: EventKind::NeedsReauth, detail: Some(ENDED.to_owned()) }];
+    let write = records.write(Some(after), Some(record), news);
+    Turn::Note(Box::new(write), Outcome::failed(Why::NeedsReauth, ENDED, Duration::ZERO))
 }
 
 /// I14: what is not provably alive says so.

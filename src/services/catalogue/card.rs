@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::provider::request::ClientSecret;
-use crate::domain::provider::{NeededBy, ParamKind, ParamSpec, Provider, RefreshClass};
+use crate::domain::provider::{NeededBy, ParamKind, ParamSpec, Provider, RefreshClass, RefreshWith};
 
 /// A provider in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -31,6 +31,9 @@ pub struct ProviderCard {
     pub checked: String,
     /// How well the facts are known: `docs`, `libraries` or `one_library`.
     pub known: &'static str,
+    /// How it connects: `authorization_code` (an end user consents in a browser, by a link), `client_credentials` or
+    /// `jwt_bearer` (at once, with your own credentials).
+    pub grant: &'static str,
     /// How to get client credentials.
     pub credentials: String,
     pub warnings: Vec<String>,
@@ -90,6 +93,10 @@ pub struct ScopesCard {
 pub struct RefreshCard {
     /// `none`, `nonrotating`, `rotate_grace`, `rotate_plain`, `rotate_strict` or `unknown`.
     pub class: &'static str,
+    /// `refresh_token`, `access_token` (the token is extended while it lives) or `client` (minted anew with your own
+    /// credentials); left out where there is no refresh.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub with: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grace_seconds: Option<u64>,
     /// A refresh ends the access token that clients may still hold.
@@ -147,6 +154,7 @@ impl From<&Provider> for ProviderCard {
             docs: spec.docs.clone(),
             checked: spec.checked.clone(),
             known: spec.known.as_str(),
+            grant: spec.grant.as_str(),
             credentials: spec.credentials.clone(),
             warnings: spec.warnings.clone(),
             client_secret: match provider.client_secret() {
@@ -213,6 +221,7 @@ fn refresh(provider: &Provider) -> RefreshCard {
     };
     RefreshCard {
         class: refresh.class().as_str(),
+        with: refresh.renewal().map(RefreshWith::as_str),
         grace_seconds: grace.as_ref().map(Duration::as_secs),
         kills_access: refresh.kills_access(),
         max_age_seconds: refresh.max_age().as_ref().map(Duration::as_secs),

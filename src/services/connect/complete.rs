@@ -16,6 +16,7 @@ use crate::store::{Change, StoreError, keys};
 
 use super::begin::place_of_return;
 use super::exchange::Brought;
+use super::keep::Confirmed;
 use super::one_time::{Purpose, browser_hash, fresh, hash_of, stored_as};
 use super::{Connect, Names};
 
@@ -130,7 +131,7 @@ impl Connect {
             Binding::Browser { .. } => {
                 let brought = Brought { code: valid.code(), state: valid.state(), kept: valid.kept() };
                 let obtained = self.obtain(active, &pending, brought).await?;
-                self.keep(active, &pending, obtained).await?;
+                self.keep(active, &pending.subject, Confirmed::ByBrowser, obtained).await?;
                 Ok(Outcome::Connected)
             }
         }

@@ -34,6 +34,20 @@ pub(super) struct Brought<'a> {
     pub kept: &'a BTreeMap<String, String>,
 }
 
+/// Which look-ups: those that must come before a token is extended, or the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    First,
+    Last,
+}
+
+/// A look-up that found nothing.
+struct Missed {
+    why: String,
+    /// The provider says that there is no such thing, or not for this token.
+    refused: bool,
+}
+
 /// What the provider gave.
 pub(super) struct Obtained {
     pub answer: TokenAnswer,
@@ -59,8 +73,9 @@ impl Connect {
         for (name, value) in kept {
             answer.metadata.entry(name.clone()).or_insert_with(|| Value::String(value.clone()));
         }
+        self.look_up(active, &client, &mut answer, When::First).await?;
         let (mut answer, started) = self.extend(active, &client, answer, started).await?;
-        self.look_up(active, &client, &mut answer).await?;
+        self.look_up(active, &client, &mut answer, When::Last).await?;
         Ok(Obtained { answer, started })
     }
 
@@ -109,16 +124,28 @@ impl Connect {
     }
 
     /// What is found adds to the answer; where two look-ups name a subject, the first is kept.
-    async fn look_up(&self, active: &Active, client: &Client<'_>, answer: &mut TokenAnswer) -> Result<(), Refusal> {
-        for step in &active.provider.spec().after_connect {
+    pub(super) async fn look_up(
+        &self,
+        active: &Active,
+        client: &Client<'_>,
+        answer: &mut TokenAnswer,
+        when: When,
+    ) -> Result<(), Refusal> {
+        for step in active.provider.spec().after_connect.iter().filter(|step| step.first == (when == When::First)) {
             match self.look_up_once_and_again(active, step, client, answer).await? {
                 Ok(None) => {}
                 Ok(Some(found)) => {
                     answer.metadata.extend(found.metadata);
                     answer.subject = answer.subject.take().or(found.subject);
                 }
-                Err(why) if step.optional => tracing::info!(step = step.name, why, "an optional look-up failed"),
-                Err(why) => {
+                Err(Missed { why, .. }) if step.optional => {
+                    tracing::info!(step = step.name, why, "an optional look-up failed")
+                }
+                Err(Missed { why, refused: true }) if when == When::First => {
+                    let detail = "The provider does not confirm that this belongs to who came back; start again.";
+                    return Err(Refusal::new(ErrorCode::ExchangeFailed, detail).with_cause(why));
+                }
+                Err(Missed { why, .. }) => {
                     let detail = "The provider granted access but did not say what belongs to it; try again.";
                     return Err(Refusal::new(ErrorCode::ProviderUnavailable, detail).with_cause(why));
                 }
@@ -134,8 +161,8 @@ impl Connect {
         step: &AfterConnectSpec,
         client: &Client<'_>,
         answer: &TokenAnswer,
-    ) -> Result<Result<Option<Found>, String>, Refusal> {
-        let mut why = String::new();
+    ) -> Result<Result<Option<Found>, Missed>, Refusal> {
+        let mut missed = Missed { why: String::new(), refused: false };
         for attempt in 0..LOOKUP_TRIES {
             if attempt > 0 {
                 self.core.clock.sleep(LOOKUP_PAUSE * attempt).await;
@@ -144,19 +171,21 @@ impl Connect {
             let lookup = token_request::look_up(&active.provider, step, &client, answer).map_err(not_buildable)?;
             let Some(lookup) = lookup else { return Ok(Ok(None)) };
             let started = self.core.clock.now();
-            why = match self.outbound.call(lookup.call.clone(), self.policy.call_deadline).await {
-                Err(error) => error.to_string(),
+            missed = match self.outbound.call(lookup.call.clone(), self.policy.call_deadline).await {
+                Err(error) => Missed { why: error.to_string(), refused: false },
                 Ok(came) => match lookup.read(&came, started) {
                     Ok(found) => return Ok(Ok(Some(found))),
-                    Err(failure) => format!("{} ({})", failure.code, failure.status),
+                    Err(ProviderFailure { code, status, .. }) => {
+                        Missed { why: format!("{code} ({status})"), refused: matches!(status, 403 | 404) }
+                    }
                 },
             };
         }
-        Ok(Err(why))
+        Ok(Err(missed))
     }
 }
 
-fn not_buildable(cause: BuildError) -> Refusal {
+pub(super) fn not_buildable(cause: BuildError) -> Refusal {
     let detail = "The provider's settings of this integration do not fit any more; enable it again.";
     Refusal::new(ErrorCode::IntegrationBroken, detail).with_cause(cause)
 }

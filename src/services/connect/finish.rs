@@ -14,6 +14,7 @@ use crate::store::keys;
 use super::Connect;
 use super::complete::link_hash;
 use super::exchange::Brought;
+use super::keep::Confirmed;
 use super::one_time::{Purpose, stored_as};
 
 impl Connect {
@@ -53,7 +54,7 @@ impl Connect {
         let active = self.active(&held.pending.subject).await?;
         let brought = Brought { code: &held.code, state: &held.state, kept: &held.callback };
         let obtained = self.obtain(&active, &held.pending, brought).await?;
-        self.keep(&active, &held.pending, obtained).await
+        self.keep(&active, &held.pending.subject, Confirmed::ByTenant, obtained).await
     }
 
     async fn take_link(&self, binding: &Binding) -> Result<bool, Refusal> {

@@ -7,7 +7,7 @@ use crate::domain::connection::{Connection, NewConnection};
 use crate::domain::error_code::ErrorCode;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::ids::{ConnectionId, GrantId};
-use crate::domain::link::{Binding, FlowSubject, PendingAuthorization};
+use crate::domain::link::FlowSubject;
 use crate::domain::refusal::Refusal;
 use crate::ports::entropy::random;
 use crate::services::HISTORY;
@@ -21,6 +21,13 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Others write the same connection at most so often in a row.
 const CONFLICTS_MAX: u32 = 20;
+
+/// Who said whose connection it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Confirmed {
+    ByBrowser,
+    ByTenant,
+}
 
 /// Why a grant is not kept.
 enum NotKept {
@@ -39,16 +46,17 @@ impl Connect {
     pub(super) async fn keep(
         &self,
         active: &Active,
-        pending: &PendingAuthorization,
+        subject: &FlowSubject,
+        confirmed: Confirmed,
         obtained: Obtained,
     ) -> Result<Connection, Refusal> {
-        let new = self.new_connection(active, pending)?;
+        let new = self.new_connection(active, subject, confirmed)?;
         let give_up = self.core.clock.monotonic() + self.policy.keep_trying;
         let (mut pause, mut conflicts) = (FIRST_PAUSE, 0);
         loop {
             match self.try_to_keep(&new, &obtained).await {
                 Ok(connection) => return Ok(connection),
-                Err(NotKept::OtherAccount) => return Err(self.other_account(&pending.subject).await),
+                Err(NotKept::OtherAccount) => return Err(self.other_account(subject).await),
                 Err(NotKept::Store(StoreError::Conflict)) if conflicts < CONFLICTS_MAX => conflicts += 1,
                 Err(NotKept::Store(StoreError::Unavailable(why))) if self.core.clock.monotonic() < give_up => {
                     tracing::warn!(why, "a new grant waits for the store");
@@ -60,8 +68,7 @@ impl Connect {
         }
     }
 
-    fn new_connection(&self, active: &Active, pending: &PendingAuthorization) -> Result<NewConnection, StoreError> {
-        let subject = &pending.subject;
+    fn new_connection(&self, active: &Active, subject: &FlowSubject, confirmed: Confirmed) -> Result<NewConnection, StoreError> {
         let named = if subject.scopes.is_empty() { &active.integration.scopes } else { &subject.scopes };
         Ok(NewConnection {
             tenant: subject.tenant.clone(),
@@ -71,9 +78,11 @@ impl Connect {
             integration_id: subject.integration_id.clone(),
             account: subject.account.clone(),
             grant_id: GrantId::from_random(random(self.core.entropy.as_ref())?),
-            confirmed: matches!(pending.binding, Binding::Link { .. }),
+            confirmed: confirmed == Confirmed::ByTenant,
             params: subject.params.clone(),
             asked_scopes: active.provider.scopes().asked(named),
+            named_scopes: subject.scopes.clone(),
+            renewal: active.provider.refresh().renewal(),
             received_by: self.policy.node.clone(),
         })
     }

@@ -1,4 +1,4 @@
-//! Authorize links: made for a tenant, good for one flow.
+//! What a tenant asks for an end user: a link, good for one flow, or a connection at once where nobody is asked.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::domain::caller::Caller;
+use crate::domain::connection::Connection;
 use crate::domain::ids::{Account, EndUserId};
 use crate::domain::integration::{Confirm, Integration};
 use crate::domain::link::{FlowSubject, Link};
@@ -26,7 +27,7 @@ const REUSE_LEFT: SignedDuration = SignedDuration::from_mins(2);
 
 /// What a tenant asks for.
 #[derive(Debug, Default)]
-pub struct AskedLink {
+pub struct Asked {
     pub provider: String,
     pub end_user_id: String,
     pub integration: Option<String>,
@@ -44,22 +45,32 @@ pub struct MadeLink {
     pub expires_at: Timestamp,
 }
 
+/// What came of asking.
+#[derive(Debug)]
+pub enum Begun {
+    /// The end user has to go there.
+    Link(MadeLink),
+    /// Nobody had to be asked.
+    Connected(Box<Connection>),
+}
+
 impl Connect {
-    /// Makes a one-time link for one end user.
-    pub async fn make_link(&self, caller: &Caller, asked: AskedLink) -> Result<MadeLink, Refusal> {
+    /// Connects one end user: at once where nobody is asked, else by a one-time link.
+    pub async fn authorize(&self, caller: &Caller, asked: Asked) -> Result<Begun, Refusal> {
         let tenant = caller.require(Scope::LinksWrite)?;
         let provider = self.integrations.provider(tenant, &asked.provider).await?;
         let name = integration_name(provider.id(), asked.integration.as_deref())?;
         let end_user = EndUserId::parse(&asked.end_user_id)?;
         let account = asked.account.as_deref().map_or_else(|| Ok(Account::default_account()), Account::parse)?;
         let active = self.integrations.active(tenant, provider.id(), &name).await?;
-        let subject = FlowSubject {
-            scopes: settled_scopes(&provider, asked.scopes)?,
-            return_url: settled_return(&active.integration, asked.return_url)?,
-            ..self.subject(&active, &end_user, &account, &asked.params)?
-        };
+        let plain = self.subject(&active, &end_user, &account, &asked.params)?;
+        let subject = FlowSubject { scopes: settled_scopes(&provider, asked.scopes)?, ..plain };
+        if active.provider.grant().is_minted() {
+            return Ok(Begun::Connected(Box::new(self.connect_at_once(active, subject).await?)));
+        }
+        let subject = FlowSubject { return_url: settled_return(&active.integration, asked.return_url)?, ..subject };
         let (_, made) = self.store_link(subject).await?;
-        Ok(made)
+        Ok(Begun::Link(made))
     }
 
     /// Whom a plain link would be for: the integration's own scopes and place of return.

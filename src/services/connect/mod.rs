@@ -8,6 +8,7 @@ mod exchange;
 mod finish;
 mod keep;
 mod links;
+mod mint;
 mod one_time;
 
 use std::future::Future;
@@ -31,7 +32,7 @@ use super::integrations::{Active, Integrations, RedirectStyle};
 
 pub use begin::{Decided, Decision, Departure, FlowCookie, Invitation, Opened};
 pub use complete::{Callback, Ended, Outcome, Place};
-pub use links::{AskedLink, MadeLink};
+pub use links::{Asked, Begun, MadeLink};
 
 /// How long the one-time things of a flow live, and how its last step is made.
 #[derive(Debug, Clone)]

@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::domain::connection::Connection;
 use crate::domain::ids::{ConnectionId, GrantId, TenantId, TokenSetName};
-use crate::domain::provider::{Rate, RefreshClass};
+use crate::domain::provider::{Rate, RefreshClass, RefreshWith};
 use crate::ports::entropy::{EntropyError, random};
 use crate::ports::outbound::Outbound;
 use crate::refresh::steal::Watch;
@@ -264,8 +264,9 @@ impl Refresher {
 
     async fn fly(&self, order: Order, seat: Seat) {
         let _lane = self.lanes.enter((order.connection.clone(), order.set.clone())).await;
-        let class = order.active.provider.refresh().class();
-        let plan = self.seed().map(|seed| self.plan((order.grant, order.set, order.generation), class, seed));
+        let refresh = order.active.provider.refresh();
+        let how = (refresh.class(), refresh.with());
+        let plan = self.seed().map(|seed| self.plan((order.grant, order.set, order.generation), how, seed));
         let plan = match plan {
             Ok(plan) => plan,
             Err(error) => {
@@ -279,9 +280,14 @@ impl Refresher {
         seat.land();
     }
 
-    fn plan(&self, (grant, set, generation): (GrantId, TokenSetName, u64), class: RefreshClass, seed: u128) -> Plan {
+    fn plan(
+        &self,
+        (grant, set, generation): (GrantId, TokenSetName, u64),
+        (class, with): (RefreshClass, RefreshWith),
+        seed: u128,
+    ) -> Plan {
         let (node, process_started, policy) = (self.node().to_owned(), self.started, self.policy.of_flight());
-        Plan { node, process_started, grant, set, generation, class, seed, policy }
+        Plan { node, process_started, grant, set, generation, class, with, seed, policy }
     }
 
     fn seed(&self) -> Result<u128, EntropyError> {

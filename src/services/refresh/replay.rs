@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::provider::{Provider, RefreshClass};
+use crate::domain::provider::{Provider, RefreshClass, RefreshWith};
 use crate::ports::journal::{EntryId, JournalError, Standing};
 use crate::refresh::{Machine, Receipt};
 use crate::store::Sent;
@@ -120,12 +120,13 @@ impl Refresher {
         };
         let sent = &arrival.sent;
         let (provider, active) = self.understood(sent).await;
-        let class = provider.as_ref().map_or(RefreshClass::Unknown, |provider| provider.refresh().class());
+        let unknown = (RefreshClass::Unknown, RefreshWith::RefreshToken);
+        let how = provider.as_ref().map_or(unknown, |provider| (provider.refresh().class(), provider.refresh().with()));
         let seed = match self.seed() {
             Ok(seed) => seed,
             Err(error) => return tracing::error!(%error, "an entry of the journal is not replayed now"),
         };
-        let plan = self.plan((sent.grant.clone(), sent.set.clone(), sent.from_generation), class, seed);
+        let plan = self.plan((sent.grant.clone(), sent.set.clone(), sent.from_generation), how, seed);
         // The flight that wrote it may have settled it while this replay waited for its lane.
         let settled = !self.gate.is_waiting(&due.line, due.id);
         let receipt = Receipt { attempt: sent.attempt.clone(), settled };

@@ -87,6 +87,7 @@ pub struct TokenSetView {
     expires_at: Option<Timestamp>,
     #[schema(value_type = Option<String>, format = DateTime)]
     refresh_expires_at: Option<Timestamp>,
+    /// Whether there is anything with which it is refreshed.
     refreshable: bool,
     #[schema(value_type = Option<String>, format = DateTime)]
     last_refreshed_at: Option<Timestamp>,
@@ -316,7 +317,7 @@ impl From<Connection> for ConnectionView {
                 scope: set.current.scopes.join(" "),
                 expires_at: set.current.expires_at,
                 refresh_expires_at: set.current.refresh_expires_at,
-                refreshable: set.current.refresh.is_some(),
+                refreshable: connection.renewal.is_some_and(|with| with.is_in(&set.current)),
                 last_refreshed_at: set.last_refreshed_at,
                 last_error_at: set.last_error.as_ref().map(|error| error.at),
                 retry_at: set.last_error.as_ref().and_then(|error| error.retry_at),

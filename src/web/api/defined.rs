@@ -29,8 +29,8 @@ pub struct DefineProvider {
 pub struct ProviderDefined {
     #[serde(flatten)]
     card: ProviderCard,
-    /// Register exactly this at the provider.
-    redirect_uri: String,
+    /// Register exactly this at the provider; null where no end user is sent anywhere.
+    redirect_uri: Option<String>,
     /// As you sent it.
     definition: String,
 }

@@ -74,8 +74,8 @@ pub struct IntegrationView {
     confirm: Confirm,
     /// The provider's own settings, those that are no secrets.
     settings: BTreeMap<String, String>,
-    /// Register exactly this at the provider.
-    redirect_uri: String,
+    /// Register exactly this at the provider; null where no end user is sent anywhere.
+    redirect_uri: Option<String>,
     warnings: Vec<String>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,

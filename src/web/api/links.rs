@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::domain::caller::Caller;
 use crate::domain::refusal::Refusal;
-use crate::services::connect::AskedLink;
+use crate::services::connect::{Asked, Begun};
 use crate::web::answer::Answer;
 use crate::web::endpoint::Shared;
 use crate::web::lenient;
@@ -65,10 +65,14 @@ pub struct FinishAuthorization {
     end_user_id: String,
 }
 
-/// Make a one-time link with which one end user connects an account.
-#[utoipa::path(post, path = "/authorize-{provider}", tag = "connections", params(("provider" = String, Path)), request_body = AuthorizeEndUser, responses((status = 200, body = AuthorizeLink)))]
+/// Connect an end user. Answers a one-time link for their browser; where nobody has to be asked (`grant` of
+/// `GET /providers/{id}` is `client_credentials` or `jwt_bearer`), the connection, made at once with your own credentials.
+#[utoipa::path(post, path = "/authorize-{provider}", tag = "connections", params(("provider" = String, Path)), request_body = AuthorizeEndUser, responses(
+    (status = 200, description = "Send the end user there", body = AuthorizeLink),
+    (status = 201, description = "Connected: nobody had to be asked", body = ConnectionView),
+))]
 pub async fn create(state: Shared, caller: Caller, body: AuthorizeEndUser) -> Result<Answer, Refusal> {
-    let asked = AskedLink {
+    let asked = Asked {
         provider: body.provider,
         end_user_id: body.end_user_id,
         integration: body.integration,
@@ -77,8 +81,10 @@ pub async fn create(state: Shared, caller: Caller, body: AuthorizeEndUser) -> Re
         return_url: body.return_url,
         params: texts(body.settings)?,
     };
-    let made = state.connect.make_link(&caller, asked).await?;
-    Answer::ok(&AuthorizeLink { authorize_url: made.authorize_url, expires_at: made.expires_at })
+    match state.connect.authorize(&caller, asked).await? {
+        Begun::Link(made) => Answer::ok(&AuthorizeLink { authorize_url: made.authorize_url, expires_at: made.expires_at }),
+        Begun::Connected(connection) => Answer::created(&ConnectionView::from(*connection)),
+    }
 }
 
 /// Confirm a held connection (`confirm=tenant`), with the end user of your own session.

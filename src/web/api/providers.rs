@@ -67,7 +67,7 @@ pub async fn show(state: Shared, caller: Option<Caller>, query: OneProvider) -> 
         None => state.integrations.listed(&query.id)?,
     };
     let redirect_uri = match &caller {
-        Some(caller) => Some(state.integrations.redirect_uri_of(caller, &provider, query.integration.as_deref())?),
+        Some(caller) => state.integrations.redirect_uri_of(caller, &provider, query.integration.as_deref())?,
         None => None,
     };
     Answer::revalidated(&ProviderView { card: ProviderCard::from(provider.as_ref()), redirect_uri })

@@ -92,7 +92,7 @@ impl Pilot<'_> {
         };
         let Ok(moment) = means.core.moment() else { return Event::NotSent { code: "no_randomness" } };
         self.metadata = connection.metadata.clone();
-        let client = active.client(&self.params).knowing(&self.metadata).at(moment);
+        let client = active.client(&self.params).asking(&connection.named_scopes).knowing(&self.metadata).at(moment);
         let call = match token_request::refresh(&active.provider, &client, set, tokens) {
             Ok(call) => call,
             Err(error) => {
