@@ -70,7 +70,6 @@ pub struct EnableProvider {
 #[derive(Debug)]
 pub struct Enabled {
     pub integration: Arc<Integration>,
-    /// `None` where no end user is sent anywhere.
     pub redirect_uri: Option<String>,
     pub warnings: Vec<String>,
 }
@@ -219,8 +218,7 @@ impl Integrations {
 
     /// As [`Integrations::redirect_uri`], by provider and name; `None` where no end user is sent anywhere.
     pub fn redirect_uri_of(&self, caller: &Caller, provider: &Provider, named: Option<&str>) -> Result<Option<String>, Refusal> {
-        let name = integration_name(provider.id(), named)?;
-        let id = IntegrationId::derive(caller.tenant(), provider.id(), &name);
+        let id = IntegrationId::derive(caller.tenant(), provider.id(), &integration_name(provider.id(), named)?);
         Ok((!provider.grant().is_minted()).then(|| self.redirect_uri(&id)))
     }
 

@@ -180,6 +180,9 @@ impl Connect {
                     }
                 },
             };
+            if step.first && missed.refused {
+                break;
+            }
         }
         Ok(Err(missed))
     }
