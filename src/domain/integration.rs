@@ -32,6 +32,9 @@ pub struct Integration {
     /// Every other place a link may name, compared byte for byte.
     pub return_urls: Vec<String>,
     pub confirm: Confirm,
+    /// Where a browser goes that the provider sends although no flow has begun; `None`: it is refused.
+    #[serde(default)]
+    pub install_url: Option<String>,
     /// The provider's own settings, public ones.
     pub params: BTreeMap<String, String>,
     /// The provider's own settings, secret ones.

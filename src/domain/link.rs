@@ -42,6 +42,14 @@ pub struct Link {
     pub expires_at: Timestamp,
 }
 
+/// Which integration takes installs that begin at its provider, by its id. Whether it still does, it says itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InstallAddress {
+    pub tenant: TenantId,
+    pub provider: ProviderId,
+    pub integration: IntegrationName,
+}
+
 /// What ties the end of a flow to its beginning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "to", rename_all = "snake_case")]
@@ -64,6 +72,48 @@ pub struct PendingAuthorization {
     pub expires_at: Timestamp,
 }
 
+/// A flow whose end user consents on another device (RFC 8628): the record behind the cookie of the browser that
+/// shows the code. It ends when `pending` does.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeviceFlow {
+    pub pending: PendingAuthorization,
+    #[serde(with = "sealed_text")]
+    pub device_code: SecretString,
+    pub user_code: String,
+    pub verification_uri: String,
+    pub verification_uri_complete: Option<String>,
+    /// The provider is asked at most once in so many seconds.
+    pub interval: u64,
+    /// Until then some node asks; after it, another may.
+    pub asked_until: Timestamp,
+    pub stage: DeviceStage,
+}
+
+/// How far it has come.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "at", rename_all = "snake_case")]
+pub enum DeviceStage {
+    Waiting,
+    /// `confirm = tenant`: held until the browser has fetched its ticket.
+    Granted(GrantedTokens),
+    Connected,
+    /// With the code and the sentence of a refusal.
+    Refused {
+        code: String,
+        detail: String,
+    },
+}
+
+/// A token endpoint's answer, held as it came.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GrantedTokens {
+    pub status: u16,
+    #[serde(with = "sealed_text")]
+    pub body: SecretString,
+    /// When it was asked for: lifetimes are counted from here.
+    pub started: Timestamp,
+}
+
 /// A code held until the tenant's backend says whose it is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct HeldAuthorization {
@@ -75,5 +125,8 @@ pub struct HeldAuthorization {
     pub state: String,
     /// What the provider's file keeps of the callback.
     pub callback: BTreeMap<String, String>,
+    /// With a device's code the answer to its exchange: only that tells that the end user consented.
+    #[serde(default)]
+    pub granted: Option<GrantedTokens>,
     pub expires_at: Timestamp,
 }

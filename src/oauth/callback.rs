@@ -127,7 +127,7 @@ pub fn validate(
     Ok(ValidCallback { code: code.into(), state, kept: kept(spec, pairs)? })
 }
 
-fn find<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
+pub(super) fn find<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
     pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
@@ -146,7 +146,11 @@ fn check_issuer(provider: &Provider, came: Option<&str>) -> Result<(), CallbackE
 }
 
 /// The hex HMAC-SHA256 of all other params, sorted by name and form-encoded, keyed with the client secret.
-fn check_signature(name: &str, secret: Option<&SecretString>, pairs: &[(String, String)]) -> Result<(), CallbackError> {
+pub(super) fn check_signature(
+    name: &str,
+    secret: Option<&SecretString>,
+    pairs: &[(String, String)],
+) -> Result<(), CallbackError> {
     let signature = find(pairs, name).and_then(|text| hex::decode(text).ok()).ok_or(CallbackError::BadSignature)?;
     let mut others: Vec<&(String, String)> = pairs.iter().filter(|(known, _)| known != name).collect();
     others.sort();

@@ -146,7 +146,7 @@ fn judge(
 }
 
 /// The file's own signs of failure (`ok = false`).
-fn fails(rules: &ErrorRules, answer: &HttpAnswer, body: &Body) -> bool {
+pub(super) fn fails(rules: &ErrorRules, answer: &HttpAnswer, body: &Body) -> bool {
     let code = code_of(rules, body);
     rules.when.iter().any(|rule| rule.holds(answer.status, code.as_deref(), body.value()))
 }

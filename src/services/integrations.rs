@@ -1,22 +1,21 @@
 //! Integrations: a provider enabled by a tenant. Secrets go in sealed and never come back out.
 
+mod checks;
+mod installs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
 
 use crate::domain::caller::Caller;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::{IntegrationId, IntegrationName, ProviderId, TenantId};
 use crate::domain::integration::{Confirm, Integration};
-use crate::domain::provider::param::ParamKind;
-use crate::domain::provider::request::ClientSecret;
 use crate::domain::provider::{NeededBy, Owner, Provider};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 use crate::oauth::client::{Client, NOTHING};
-use crate::oauth::signed;
 use crate::store::{Change, keys};
 
 use super::Core;
@@ -24,12 +23,8 @@ use super::cached::{Cached, Trust};
 use super::catalogue::Catalogue;
 use super::defined::Defined;
 
-const CLIENT_ID_MAX: usize = 1_000;
-const SECRET_MAX: usize = 8_000;
-const SCOPES_MAX: usize = 200;
-const SCOPE_LENGTH_MAX: usize = 300;
-const URL_MAX: usize = 2_000;
-const RETURN_URLS_MAX: usize = 50;
+use checks::{check, check_keys, check_move};
+
 const INTEGRATIONS_MAX: usize = 1_000;
 
 /// Where providers send the end user back.
@@ -62,6 +57,8 @@ pub struct EnableProvider {
     pub user_redirect_url: Option<String>,
     pub return_urls: Option<Vec<String>>,
     pub confirm: Option<Confirm>,
+    /// Where installs that begin at the provider go; `off` takes none.
+    pub install_url: Option<String>,
     /// The provider's own settings.
     pub params: BTreeMap<String, String>,
 }
@@ -117,6 +114,7 @@ impl Integrations {
             self.check_room(tenant).await?;
         }
         let integration = self.settled(tenant, &provider, name, asked, before.as_ref().map(|stored| &stored.value))?;
+        self.note_installs(&integration).await?;
         let version = before.as_ref().map(|stored| stored.version);
         let mut change = Change::new();
         change.store(&key, &integration, version, None)?;
@@ -227,7 +225,9 @@ impl Integrations {
             return Enabled { integration, redirect_uri: None, warnings: provider.spec().warnings.clone() };
         }
         let redirect_uri = self.redirect_uri(&integration.id);
-        let mut warnings: Vec<String> = provider.redirects().warning(&redirect_uri).into_iter().collect();
+        // With a device's code nobody is redirected.
+        let warned = (!provider.by_device_code()).then(|| provider.redirects().warning(&redirect_uri)).flatten();
+        let mut warnings: Vec<String> = warned.into_iter().collect();
         warnings.extend(provider.spec().warnings.iter().cloned());
         if integration.user_redirect_url.is_none() && integration.confirm == Confirm::Page {
             warnings.push("No `user_redirect_url` is set: after consent the end user stays on a page of this server.".to_owned());
@@ -274,6 +274,7 @@ impl Integrations {
             user_redirect_url: asked.user_redirect_url.or_else(|| before.and_then(|old| old.user_redirect_url.clone())),
             return_urls: asked.return_urls.or_else(|| before.map(|old| old.return_urls.clone())).unwrap_or_default(),
             confirm: asked.confirm.or_else(|| before.map(|old| old.confirm)).unwrap_or_default(),
+            install_url: installs::settled(asked.install_url, before),
             params: settled.public,
             secret_params: settled.secret,
             enabled: true,
@@ -281,6 +282,7 @@ impl Integrations {
             updated_at: now,
         };
         check(&integration, provider)?;
+        self.check_installs(&integration, provider)?;
         Ok(integration)
     }
 }
@@ -299,103 +301,6 @@ fn merged_params(before: Option<&Integration>, given: BTreeMap<String, String>) 
     params
 }
 
-fn check(integration: &Integration, provider: &Provider) -> Result<(), Refusal> {
-    check_client(integration, provider)?;
-    if integration.scopes.len() > SCOPES_MAX || integration.scopes.iter().any(|scope| scope.len() > SCOPE_LENGTH_MAX) {
-        return Err(Refusal::field("scopes", format!("may hold {SCOPES_MAX} scopes of {SCOPE_LENGTH_MAX} bytes")));
-    }
-    if integration.scopes.iter().any(|scope| scope.chars().any(char::is_control)) {
-        return Err(Refusal::field("scopes", "must not contain control characters"));
-    }
-    if integration.return_urls.len() > RETURN_URLS_MAX {
-        return Err(Refusal::field("return_urls", format!("may hold {RETURN_URLS_MAX} URLs")));
-    }
-    integration.user_redirect_url.iter().try_for_each(|url| check_return("user_redirect_url", url))?;
-    integration.return_urls.iter().try_for_each(|url| check_return("return_urls", url))?;
-    let asks = !provider.grant().is_minted();
-    if asks
-        && integration.confirm == Confirm::Tenant
-        && integration.user_redirect_url.is_none()
-        && integration.return_urls.is_empty()
-    {
-        return Err(Refusal::field(
-            "user_redirect_url",
-            "is needed with `confirm=tenant`: the ticket is handed to your own site there",
-        ));
-    }
-    Ok(())
-}
-
-/// A stored secret stays with the host it was given for: who may change settings and never see secrets
-/// would else have them sent to a host of their own.
-fn check_move(
-    provider: &Provider,
-    secret: &str,
-    before: &BTreeMap<String, String>,
-    params: &BTreeMap<String, String>,
-) -> Result<(), Refusal> {
-    let names_host = |kind: &ParamKind| kind.fits_host() || *kind == ParamKind::Origin;
-    let specs = &provider.spec().params;
-    let moved = specs.iter().find(|(name, spec)| names_host(&spec.kind) && before.get(*name) != params.get(*name));
-    match moved {
-        None => Ok(()),
-        Some((name, _)) => Err(Refusal::field(secret, format!("must be sent again when `{name}` changes"))),
-    }
-}
-
-/// A key that cannot sign is told now, not when the first end user comes back.
-fn check_keys(provider: &Provider, secrets: &BTreeMap<String, SecretString>) -> Result<(), Refusal> {
-    let is_key = |name: &str| provider.spec().params.get(name).is_some_and(|param| param.kind == ParamKind::PrivateKey);
-    for (name, text) in secrets.iter().filter(|(name, _)| is_key(name)) {
-        signed::check_key(provider, name, text.expose_secret()).map_err(|fault| Refusal::field(name, fault.to_string()))?;
-    }
-    Ok(())
-}
-
-fn check_client(integration: &Integration, provider: &Provider) -> Result<(), Refusal> {
-    let id = &integration.client_id;
-    if id.is_empty() || id.len() > CLIENT_ID_MAX || id.chars().any(char::is_control) {
-        return Err(Refusal::field("client_id", format!("must have 1 to {CLIENT_ID_MAX} bytes and no control characters")));
-    }
-    let secrets = [
-        ("client_secret", &integration.client_secret),
-        ("api_key", &integration.api_key),
-        ("api_secret", &integration.api_secret),
-    ];
-    for (field, secret) in secrets {
-        let unfit = |text: &str| text.is_empty() || text.len() > SECRET_MAX || text.chars().any(char::is_control);
-        if secret.as_ref().is_some_and(|secret| unfit(secret.expose_secret())) {
-            return Err(Refusal::field(field, format!("must have 1 to {SECRET_MAX} bytes and no control characters")));
-        }
-    }
-    if provider.client_secret() == ClientSecret::Required && integration.client_secret.is_none() {
-        let rule = format!("is needed: {} hands it out together with the client id", provider.name());
-        return Err(Refusal::field("client_secret", rule));
-    }
-    Ok(())
-}
-
-/// A place of return: https, or http on loopback; no user information, no fragment, and written so
-/// that a URL parser leaves it as it is. It is compared byte for byte ever after.
-fn check_return(field: &str, text: &str) -> Result<(), Refusal> {
-    let rule =
-        "must be an absolute https URL (or http on loopback) without user information and without a fragment, in its normal form";
-    let refused = || Refusal::field(field, rule);
-    let url = Url::parse(text).map_err(|_| refused())?;
-    let loopback = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    let scheme_fits = url.scheme() == "https" || (url.scheme() == "http" && loopback);
-    // The host stands in the connect page's policy, where ';' and ',' would end what it is part of.
-    let host_fits = url.host_str().is_some_and(|host| host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._[:]".contains(&b)));
-    let plain = host_fits && url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
-    let normal = url.as_str() == text || url.as_str().strip_suffix('/') == Some(text);
-    if text.len() <= URL_MAX && scheme_fits && plain && normal && text.is_ascii() { Ok(()) } else { Err(refused()) }
-}
-
 fn no_provider(id: &str) -> Refusal {
     let shown: String = id.chars().filter(|c| !c.is_control()).take(64).collect();
     Refusal::new(ErrorCode::ProviderNotFound, format!("There is no provider `{shown}`; `GET /providers` lists them."))
@@ -404,31 +309,4 @@ fn no_provider(id: &str) -> Refusal {
 fn not_enabled(provider: &ProviderId, name: &IntegrationName) -> Refusal {
     let detail = format!("The integration `{name}` of `{provider}` is not enabled; enable it with `POST /enable-provider`.");
     Refusal::new(ErrorCode::IntegrationNotFound, detail)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_of_return_has_a_plain_host() {
-        for good in [
-            "https://a-1.example/x?y=;,",
-            "https://xn--bcher-kva.example/",
-            "http://[::1]:8/",
-            "http://127.0.0.1:8/x",
-            "https://a_b.example",
-        ] {
-            assert!(check_return("f", good).is_ok(), "{good}");
-        }
-        for bad in [
-            "https://a;sandbox.example/",
-            "https://a,sandbox/",
-            "https://a'b.example/",
-            "https://a\"b.example/",
-            "https://a*.example/",
-        ] {
-            assert!(check_return("f", bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -16,6 +16,8 @@
 //! | `s.NN` | `email/HASH` | `EmailClaim`: whose address it is | system |
 //! | | `key/ID` | `ApiKey`, for authentication | system |
 //! | | `link/HASH`, `state/HASH`, `ticket/HASH` | one-time things of a connect flow | system |
+//! | | `device/HASH` | `DeviceFlow`, by the cookie of the browser that shows its code | system |
+//! | | `install/INTEGRATION` | `InstallAddress`: whose integration it is | system |
 //! | | `open-link/CONNECTION` | `ReusableLink`: an unused link, for error answers | system |
 //! | | `verify/HASH`, `reset/HASH` | `OneTimeCode`, by address | system |
 //! | `s.00` | `deployment`, `system-key` | what the store was founded with | plain; master key |
@@ -31,7 +33,7 @@ use crate::domain::event::Event;
 use crate::domain::flight::Flight;
 use crate::domain::ids::TenantId;
 use crate::domain::integration::Integration;
-use crate::domain::link::{HeldAuthorization, Link, PendingAuthorization};
+use crate::domain::link::{DeviceFlow, HeldAuthorization, InstallAddress, Link, PendingAuthorization};
 use crate::domain::node::{NodeRecord, Restoration};
 use crate::domain::secret::{SecretString, sealed_text};
 use crate::domain::tenant::Tenant;
@@ -87,6 +89,8 @@ records! {
     ReusableLink = "open_link";
     PendingAuthorization = "state";
     HeldAuthorization = "ticket";
+    DeviceFlow = "device";
+    InstallAddress = "install";
     OneTimeCode = "one_time_code";
     NodeRecord = "node";
     Restoration = "restoration";
@@ -104,7 +108,7 @@ pub mod keys {
     use crate::domain::flight::Flight;
     use crate::domain::ids::{ConnectionId, EndUserId, IntegrationId, ProviderId, TenantId, TokenSetName, digest_of};
     use crate::domain::integration::Integration;
-    use crate::domain::link::{HeldAuthorization, Link, PendingAuthorization};
+    use crate::domain::link::{DeviceFlow, HeldAuthorization, InstallAddress, Link, PendingAuthorization};
     use crate::domain::node::{NodeRecord, Restoration};
     use crate::domain::tenant::Tenant;
     use crate::ports::kv::{Key, Partition};
@@ -240,6 +244,14 @@ pub mod keys {
 
     pub fn ticket(hash: &[u8; 32]) -> RecordKey<HeldAuthorization> {
         looked_up("ticket", hash)
+    }
+
+    pub fn device(hash: &[u8; 32]) -> RecordKey<DeviceFlow> {
+        looked_up("device", hash)
+    }
+
+    pub fn install(integration: &IntegrationId) -> RecordKey<InstallAddress> {
+        looked_up_by_name("install", integration.as_str())
     }
 
     /// The code that verifies an address.

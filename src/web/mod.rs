@@ -52,7 +52,7 @@ impl Deref for State {
 pub fn table() -> Vec<Endpoint> {
     use api::{accounts, api_keys, connections, defined, health, integrations, links, providers, tokens};
     use endpoint::{browser, optional, public, tenant};
-    use oauth::{callback, connect};
+    use oauth::{callback, connect, device};
 
     const GET: Method = Method::GET;
     const HEAD: Method = Method::HEAD;
@@ -85,6 +85,7 @@ pub fn table() -> Vec<Endpoint> {
         browser(GET, "/authorize-{provider}", connect::open),
         browser(HEAD, "/authorize-{provider}", connect::peek),
         browser(POST, "/authorize-{provider}/decision", connect::decide),
+        browser(GET, "/authorize-{provider}/device", device::watch),
         browser(GET, "/authorization-success/{integration_id}", callback::complete),
         browser(POST, "/authorization-success/{integration_id}", callback::complete),
         browser(GET, "/authorization-success", callback::complete),

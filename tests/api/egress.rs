@@ -16,6 +16,8 @@ use crate::forbidden::{Canary, spellings};
 use crate::world::{Browser, Setup, Tenant, TestApp, text};
 
 const HOUR: Duration = Duration::from_secs(3600);
+/// Stands for a server on the public internet: its calls are answered by the test's provider.
+const PUBLIC: &str = "https://git.acme.example";
 
 /// As `serve` calls, with the canary's port open besides, so that it is the address that is refused.
 /// Only the test's own provider is let through.
@@ -29,7 +31,10 @@ struct AsServed {
 
 #[async_trait]
 impl Outbound for AsServed {
-    async fn call(&self, call: HttpCall, deadline: Duration) -> Result<HttpAnswer, CallError> {
+    async fn call(&self, mut call: HttpCall, deadline: Duration) -> Result<HttpAnswer, CallError> {
+        if let Some(path) = call.url.as_str().strip_prefix(PUBLIC) {
+            call.url = format!("{}{path}", self.provider.ascii_serialization()).parse().unwrap();
+        }
         if call.url.origin() == self.provider {
             return self.let_through.call(call, deadline).await;
         }
@@ -88,6 +93,12 @@ impl Scene {
         });
         whole.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         whole
+    }
+
+    /// Enables a provider whose instance the tenant itself names; answers the status.
+    async fn enable_instance(&self, origin: &str) -> u16 {
+        let body = json!({ "provider": "probe", "client_id": "c", "client_secret": "s", "instance": origin });
+        self.tenant.post("/enable-provider", body).await.0
     }
 
     /// An end user goes the whole way; says whether it led to a connection.
@@ -150,6 +161,52 @@ async fn no_token_endpoint_that_a_tenant_leads_to_is_called_inside() {
     let asked = scene.guarded("/found");
     assert!(asked >= 20, "the guard saw only {asked}");
     assert_eq!(scene.provider.count(TOKEN), 0);
+}
+
+/// A provider that everybody runs for himself: the tenant names the instance when it enables it.
+fn instances(scene: &Scene) -> Value {
+    let instance =
+        json!({ "title": "Instance", "kind": "origin", "needed_by": "integration", "example": "https://git.example.com" });
+    scene.definition(json!({
+        "params": { "instance": instance }, "token": { "url": "{instance}/set" }, "revoke": { "url": "{instance}/revoke" },
+    }))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_instance_that_a_tenant_names_is_called_inside() {
+    let scene = Scene::start().await;
+    assert_eq!(scene.define(instances(&scene)).await.0, 200);
+    let mut enabled = 0;
+    for origin in scene.origins(23) {
+        // A spelling that no URL keeps as it is, is refused at once.
+        if scene.enable_instance(&origin).await == 200 {
+            assert!(!scene.connects().await, "{origin}");
+            enabled += 1;
+        }
+    }
+    assert!(enabled >= 5, "only {enabled}");
+    assert_eq!(scene.guarded("/set"), enabled);
+    assert_eq!(scene.provider.count("/set"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_public_instance_that_a_tenant_names_is_called() {
+    let scene = Scene::start().await;
+    assert_eq!(scene.define(instances(&scene)).await.0, 200);
+    for refused in ["http://git.acme.example", "https://git.acme.example/path", "git.acme.example", "https://u@git.acme.example"]
+    {
+        assert_eq!(scene.enable_instance(refused).await, 400, "{refused}");
+    }
+    assert_eq!(scene.enable_instance(PUBLIC).await, 200);
+    let tokens = json!({ "access_token": "at-of-the-instance", "refresh_token": "rt", "expires_in": 3600 });
+    scene.provider.always("/set", Act::json(200, &tokens));
+    assert!(scene.connects().await);
+    assert_eq!(scene.tenant.token("probe", "alice").await["access_token"], json!("at-of-the-instance"));
+    scene.app.clock.advance(HOUR);
+    scene.tenant.token("probe", "alice").await;
+    scene.tenant.ok("/revoke-connection", json!({ "provider": "probe", "end_user_id": "alice" })).await;
+    assert_eq!((scene.provider.count("/set"), scene.provider.count("/revoke")), (2, 1));
+    assert_eq!(scene.guarded("/set"), 0);
 }
 
 /// What is called once a grant stands: a look-up, a refresh, a revocation.

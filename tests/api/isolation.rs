@@ -99,6 +99,7 @@ const OPEN: &[(&str, &str)] = &[
     ("GET /authorize-{provider}", "carries a link"),
     ("HEAD /authorize-{provider}", "a page that changes nothing"),
     ("POST /authorize-{provider}/decision", "carries a link"),
+    ("GET /authorize-{provider}/device", "carries its browser's cookie"),
     ("GET /authorization-success/{integration_id}", "carries a state, and its browser's cookie"),
     ("POST /authorization-success/{integration_id}", "carries a state, and its browser's cookie"),
     ("GET /authorization-success", "carries a state, and its browser's cookie"),

@@ -7,8 +7,10 @@ mod clock;
 
 mod browser;
 mod confirmed;
+mod device;
 mod failures;
 mod hostile;
+mod installs;
 mod journey;
 mod links;
 mod pages;

@@ -115,6 +115,114 @@ answer = '{"error":"invalid_grant"}'
 expect = { failure = "dead_grant" }
 "#;
 
+/// Its end users consent on another device.
+pub const GADGET: &str = r#"
+name = "Gadget Cloud"
+docs = "https://gadget.example/docs"
+checked = 2026-11-22
+known = "docs"
+categories = ["testing"]
+credentials = "Any."
+grant = "device_code"
+
+[device]
+url = "https://gadget.example/device"
+
+[token]
+url = "https://gadget.example/token"
+client_auth = "none"
+
+[authorize.scopes]
+default = ["read"]
+
+[refresh]
+class = "rotate_plain"
+
+[[after_connect]]
+name = "me"
+url = "https://gadget.example/me"
+subject = "/id"
+optional = true
+
+[[test]]
+step = "device"
+scopes = ["read", "write"]
+request.url = "https://gadget.example/device"
+request.form = { client_id = "CLIENT", scope = "read write" }
+answer = '{"device_code":"d1","user_code":"ABCD-EFGH","verification_uri":"https://gadget.example/go","expires_in":900}'
+expect = { code = "d1", user_code = "ABCD-EFGH", verification_uri = "https://gadget.example/go", expires_in = 900, interval = 5 }
+[[test]]
+step = "exchange"
+request.url = "https://gadget.example/token"
+request.form = { grant_type = "urn:ietf:params:oauth:grant-type:device_code", device_code = "CODE", client_id = "CLIENT" }
+answer = '{"access_token":"a1"}'
+expect = { access_token = "a1" }
+[[test]]
+step = "exchange"
+name = "not yet"
+status = 400
+answer = '{"error":"authorization_pending"}'
+expect = { failure = "pending" }
+[[test]]
+step = "refresh"
+request.url = "https://gadget.example/token"
+request.form = { grant_type = "refresh_token", refresh_token = "REFRESH", client_id = "CLIENT" }
+answer = '{"access_token":"a2"}'
+expect = { access_token = "a2" }
+"#;
+
+/// Has a store of apps, in which an install may begin, and signs what it says.
+pub const STORE: &str = r#"
+name = "Corner Store"
+docs = "https://stores.example/docs"
+checked = 2026-11-22
+known = "docs"
+categories = ["testing"]
+credentials = "Any."
+
+[params.shop]
+title = "Shop"
+kind = "subdomain"
+needed_by = "link"
+example = "corner"
+
+[authorize]
+url = "https://{shop}.stores.example/authorize"
+pkce = "off"
+scopes = "none"
+
+[callback]
+signature = "hmac"
+
+[install]
+params.shop = { suffix = ".stores.example" }
+
+[token]
+url = "https://{shop}.stores.example/token"
+
+[refresh]
+class = "none"
+
+[[test]]
+step = "authorize"
+url = "https://corner.stores.example/authorize?response_type=code&client_id=CLIENT&redirect_uri=https%3A%2F%2Fbroker.example%2Fcb&state=STATE"
+[[test]]
+step = "install"
+callback = "shop=corner.stores.example&hmac=00"
+expect = { failure = "bad_signature" }
+[[test]]
+step = "exchange"
+request.url = "https://corner.stores.example/token"
+answer = '{"access_token":"a1"}'
+expect = { access_token = "a1" }
+[[test]]
+step = "exchange"
+name = "dead"
+status = 400
+answer = '{"error":"invalid_grant"}'
+expect = { failure = "dead_grant" }
+"#;
+
 /// What the next calls are answered with; when nothing is left, a good set of tokens.
 #[derive(Default)]
 pub struct FakeProvider {

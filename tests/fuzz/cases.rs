@@ -7,11 +7,12 @@ use claviger::domain::provider::template::{RENDERED_MAX, Template, UrlTemplate, 
 use claviger::domain::secret::ExposeSecret;
 use claviger::domain::tokens::{ProviderFailure, TokenAnswer};
 use claviger::oauth::callback::{self, CODE_MAX};
+use claviger::oauth::device::{self, LIFE_MAX};
 use claviger::oauth::jwt::{self, SigningKey};
 use claviger::oauth::provider_file::{Definition, Source, issuer_of, parse, parse_own};
 use claviger::oauth::token_response::{KEPT_MAX, judge_exchange, judge_refresh, judge_revoke};
 use claviger::oauth::vectors::keys;
-use claviger::oauth::{discovery, token_request, vectors};
+use claviger::oauth::{discovery, install, token_request, vectors};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -103,6 +104,11 @@ fn callback(dice: &mut Dice, scenery: &Scenery) {
     let pairs: Vec<(String, String)> = form_urlencoded::parse(&query).into_owned().collect();
     let secret = "s".into();
     for provider in &scenery.providers {
+        if let Ok(settings) = install::judge(provider, Some(&secret), &pairs) {
+            let declared = &provider.spec().params;
+            assert!(install::is_install(&pairs) && pairs.iter().all(|(name, _)| name != "error"));
+            assert!(settings.iter().all(|(name, value)| declared[name].fault(value).is_none()));
+        }
         let Ok(valid) = callback::validate(provider, Some(&secret), &pairs) else { continue };
         let code = valid.code().expose_secret();
         assert!(!code.is_empty() && code.len() <= CODE_MAX && !code.chars().any(char::is_control));
@@ -127,6 +133,15 @@ fn answer(dice: &mut Dice, scenery: &Scenery) {
 /// Every reader of answers.
 fn judge(provider: &Provider, said: &HttpAnswer) {
     let (started, secret) = (Timestamp::UNIX_EPOCH, "s".into());
+    match device::judge_offer(provider, said, started) {
+        Err(failure) => check_failure(&failure, said),
+        Ok(offer) => {
+            assert!(offer.life <= LIFE_MAX && offer.interval.as_secs() > 0);
+            assert!(!offer.user_code.is_empty() && !offer.user_code.chars().any(char::is_control));
+            assert!(matches!(offer.verification_uri.scheme(), "https" | "http"), "{}", offer.verification_uri);
+        }
+    }
+    _ = device::judge_poll(provider, said, started);
     match judge_exchange(provider, said, started) {
         Err(failure) => check_failure(&failure, said),
         Ok(answer) => {
@@ -186,7 +201,11 @@ fn said(dice: &mut Dice) -> HttpAnswer {
     HttpAnswer { status: STATUS[dice.below(STATUS.len())], headers, body }
 }
 
-const FIELDS: [&str; 28] = [
+const FIELDS: [&str; 32] = [
+    "device_code",
+    "user_code",
+    "verification_uri",
+    "interval",
     "access_token",
     "access_token",
     "token",

@@ -34,12 +34,22 @@ step = "refresh"
 request = { url = "https://acme.example/token" }
 answer = "{}"
 [[test]]
+step = "device"
+request = { url = "https://acme.example/device" }
+answer = "{}"
+expect = { failure = "in_doubt" }
+[[test]]
+step = "install"
+callback = "realm=r%2F1"
+expect = { metadata = { shop = "r" } }
+[[test]]
 step = "revoke"
 request = { url = "https://acme.example/revoke" }
 "#;
 
-/// Plain; with envelopes, fallbacks and rules; with several token sets, a checked callback and look-ups; with what is signed.
-const KINDS: [&str; 4] = [
+/// Plain; with envelopes, fallbacks and rules; with several token sets, a checked callback and look-ups; with what is signed;
+/// with a code for another device; with installs.
+const KINDS: [&str; 6] = [
     r#"
 token = { url = "https://acme.example/token" }
 refresh = { class = "rotate_plain" }
@@ -92,6 +102,18 @@ drop = ["jti"]
 [jwt.shared]
 alg = "HS256"
 key = "client_secret"
+"#,
+    r#"
+grant = "device_code"
+device = { url = "https://acme.example/device", params = { scope = "{scope}" } }
+token = { url = "https://acme.example/token", client_auth = "none", params = { again = "{device_code}" } }
+refresh = { class = "nonrotating", params = {} }
+"#,
+    r#"
+token = { url = "https://acme.example/token" }
+refresh = { class = "none" }
+install = { params = { shop = { from = "realm", suffix = "/1" } } }
+params = { shop = { title = "S", kind = "text", pattern = "[a-z]+", needed_by = "link", example = "x" } }
 "#,
 ];
 

@@ -1,6 +1,8 @@
 //! `claviger provider test --live`: walks the real flow with a developer's own client, on this machine alone.
 //! Tokens are used and shown by their length; nothing is kept.
 
+mod device;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -66,9 +68,16 @@ pub async fn walk(provider: &Provider, live: Live) -> Result<(), Failure> {
     let (address, callbacks) = listen(live.listen)?;
     let redirect_uri = live.redirect_uri.clone().unwrap_or_else(|| format!("http://{address}/callback"));
     let walk = Walk::new(provider, (outbound, live), settled, redirect_uri);
-    out::line(&format!("redirect URI  {}  (register it at the provider; any path of {address} is heard)", walk.redirect_uri))?;
-    let (valid, pkce) = walk.consent(callbacks).await?;
-    let mut answer = walk.exchange(&valid, pkce.as_ref()).await?;
+    let mut answer = if provider.by_device_code() {
+        walk.on_device().await?
+    } else {
+        out::line(&format!(
+            "redirect URI  {}  (register it at the provider; any path of {address} is heard)",
+            walk.redirect_uri
+        ))?;
+        let (valid, pkce) = walk.consent(callbacks).await?;
+        walk.exchange(&valid, pkce.as_ref()).await?
+    };
     walk.look_up(&mut answer, false).await?;
     walk.refresh(answer).await
 }

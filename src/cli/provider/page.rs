@@ -26,6 +26,7 @@ pub(super) fn page(card: &ProviderCard) -> String {
     row(&mut out, "documentation", &format!("<{}>", card.docs));
     row(&mut out, "how well it is known", &format!("{} (looked at on {})", known(card), card.checked));
     steps(&mut out, card);
+    installs(&mut out, card);
     tokens(&mut out, card);
     usage(&mut out, card);
     list(&mut out, "Good to know", &card.warnings);
@@ -53,6 +54,17 @@ fn list(out: &mut String, title: &str, entries: &[String]) {
     }
 }
 
+/// Where a flow may begin at the provider.
+fn installs(out: &mut String, card: &ProviderCard) {
+    if card.installs {
+        say(out, "\n## Installs\n");
+        say(
+            out,
+            "An install that begins at the provider connects nobody by itself. Give a page of yours as `install_url` when you enable it, and end users are sent there to be made a link.",
+        );
+    }
+}
+
 /// From nothing to a token.
 fn steps(out: &mut String, card: &ProviderCard) {
     say(out, "\n## Connect\n");
@@ -60,10 +72,12 @@ fn steps(out: &mut String, card: &ProviderCard) {
     if is_minted(card) {
         return steps_at_once(out, card);
     }
-    say(
-        out,
-        &format!("2. Register the redirect URI that `GET /providers/{}` names (with your API key).{}", card.id, redirects(card)),
-    );
+    if card.grant == "device_code" {
+        say(out, "2. There is no redirect URI: the link shows end users a code, which they enter at the provider.");
+    } else {
+        let named = format!("2. Register the redirect URI that `GET /providers/{}` names (with your API key).", card.id);
+        say(out, &format!("{named}{}", redirects(card)));
+    }
     say(out, "3. Enable the provider:\n");
     say(out, &command("enable-provider", &enable_fields(card)));
     settings(out, card, "integration");

@@ -43,6 +43,6 @@ impl GrantType {
 
     /// Whether there is code for it; a file with another one is refused.
     pub(super) fn is_served(self) -> bool {
-        matches!(self, GrantType::AuthorizationCode | GrantType::ClientCredentials | GrantType::JwtBearer)
+        self != GrantType::Oauth1
     }
 }

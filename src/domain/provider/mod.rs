@@ -5,6 +5,7 @@ pub mod discovery;
 mod expression;
 pub mod grant;
 mod hosts;
+pub mod install;
 pub mod jwt;
 pub mod lifetimes;
 mod names;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 
 pub use grant::GrantType;
 pub use hosts::HostRule;
+pub use install::{InstallParam, InstallSpec};
 pub use lifetimes::{Rate, RefreshClass, RefreshSpec, RefreshWith};
 pub use param::{Choice, NeededBy, ParamKind, ParamSpec};
 pub use redirects::{Loopback, RedirectRules};
@@ -51,6 +53,10 @@ pub struct ProviderSpec {
     /// With what the client proves itself, where it signs.
     pub client_assertion: Option<jwt::AssertionSpec>,
     pub authorize: AuthorizeSpec,
+    /// Where a code for another device is had.
+    pub device: Option<RequestSpec>,
+    /// What begins at the provider.
+    pub install: Option<InstallSpec>,
     pub callback: CallbackSpec,
     pub token: RequestSpec,
     /// Whether an integration must, may or cannot have a client secret.
@@ -83,7 +89,8 @@ impl ProviderSpec {
         let refresh = (self.refresh.class() != RefreshClass::None).then_some(("refresh", &self.refresh.request));
         let extend = self.extend.as_ref().map(|extend| ("extend", extend));
         let revoke = self.revoke.as_ref().map(|revoke| ("revoke", &revoke.request));
-        let named = [Some(("token", &self.token)), refresh, extend, revoke].into_iter().flatten();
+        let device = self.device.as_ref().map(|device| ("device", device));
+        let named = [device, Some(("token", &self.token)), refresh, extend, revoke].into_iter().flatten();
         let lookups = self.after_connect.iter().enumerate().map(|(at, step)| (format!("after_connect.{at}"), &step.request));
         named.map(|(at, request)| (at.to_owned(), request)).chain(lookups)
     }
@@ -165,6 +172,11 @@ impl Provider {
 
     pub fn grant(&self) -> GrantType {
         self.spec.grant
+    }
+
+    /// Whether the end user consents on another device, with a code that this server shows.
+    pub fn by_device_code(&self) -> bool {
+        self.spec.grant == GrantType::DeviceCode
     }
 
     /// A flow uses PKCE unless this is [`PkceUse::Off`].

@@ -13,7 +13,7 @@ use super::template::{Template, UrlTemplate};
 /// The `[authorize]` block.
 #[derive(Debug, Clone)]
 pub struct AuthorizeSpec {
-    /// `None` where no end user is asked.
+    /// `None` where no end user is asked, and where none is sent to the provider by us.
     pub url: Option<UrlTemplate>,
     pub params: BTreeMap<String, Template>,
     pub rename: BTreeMap<String, String>,
@@ -67,6 +67,12 @@ pub struct ScopeSpec {
 }
 
 impl ScopeSpec {
+    /// Whether a text is several scopes in one: it holds the separator, or one of the two that nearly all providers
+    /// use, which no scope of theirs holds.
+    pub fn joins(&self, text: &str) -> bool {
+        text.contains(&self.separator) || text.contains([' ', ','])
+    }
+
     /// What to ask for when the tenant names these.
     pub fn asked(&self, named: &[String]) -> Vec<String> {
         let named = if named.is_empty() { &self.default } else { named };

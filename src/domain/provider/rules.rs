@@ -1,6 +1,7 @@
 //! The rules a provider must keep, beyond what its types already hold. Each broken one is named
 //! with its place in the file.
 
+mod flows;
 mod requests;
 mod signing;
 
@@ -9,7 +10,7 @@ use std::collections::BTreeSet;
 use url::Url;
 
 use super::hosts::HostRule;
-use super::names::{AUTHORIZE, EXCHANGE, FORBIDDEN_HEADERS, LOOKUP, MOMENT, REFRESH, REVOKE, SECRET};
+use super::names::{AUTHORIZE, EXCHANGE, FORBIDDEN_HEADERS, LOOKUP, MOMENT, POLL, REFRESH, REVOKE, SECRET};
 use super::param::{Choice, NeededBy, ParamKind, ParamSpec};
 use super::request::{BodyKind, ClientAuth, ClientSecret, ParamValue, PkceUse, RequestSpec};
 use super::response::{Pointer, Source};
@@ -38,6 +39,8 @@ pub fn faults(spec: &ProviderSpec) -> Vec<Fault> {
     check.papers();
     check.params();
     check.authorize();
+    check.device();
+    check.install();
     check.signing();
     check.requests();
     check.lookups();
@@ -100,7 +103,7 @@ impl Check<'_> {
     fn params(&mut self) {
         for (name, param) in &self.spec.params {
             let at = format!("params.{name}");
-            let mut taken = AUTHORIZE.iter().chain(EXCHANGE).chain(REFRESH).chain(REVOKE).chain(LOOKUP).chain(MOMENT);
+            let mut taken = AUTHORIZE.iter().chain(EXCHANGE).chain(POLL).chain(REFRESH).chain(REVOKE).chain(LOOKUP).chain(MOMENT);
             if name.contains('.') || matches!(name.as_str(), "callback" | "metadata" | "jwt") || taken.any(|known| known == name)
             {
                 self.fault(&at, "is a name that the engine uses itself");
@@ -163,10 +166,10 @@ impl Check<'_> {
         let separator = authorize.scopes.separator.clone();
         let scopes = &authorize.scopes;
         let known: Vec<_> = scopes.default.iter().chain(&scopes.always).chain(&scopes.examples).collect();
-        if let Some(scope) = known.iter().find(|scope| scope.contains(&separator) || scope.is_empty()) {
+        if let Some(scope) = known.iter().find(|scope| scope.is_empty() || scopes.joins(scope)) {
             self.fault(
                 "authorize.scopes",
-                format!("the scope {scope:?} is empty or holds the separator {separator:?}: give each scope its own string"),
+                format!("the scope {scope:?} is empty or joined of several, where the separator is {separator:?}: give each scope its own string"),
             );
         }
         if authorize.params_in_fragment && authorize.fragment.is_none() {

@@ -8,12 +8,13 @@ use crate::domain::provider::request::{ClientSecret, RevokedToken};
 use crate::domain::provider::rules::Fault;
 use crate::domain::provider::template::{Template, TemplateError};
 use crate::domain::provider::{
-    AfterConnectSpec, AuthorizeSpec, CallbackSpec, HostRule, Known, Loopback, Owner, PkceUse, ProviderSpec, RedirectRules,
-    RefreshClass, RefreshSpec, RequestSpec, ResponseSpec, RevokeSpec, ScopeSpec, UseSpec,
+    AfterConnectSpec, CallbackSpec, HostRule, Known, Loopback, Owner, ProviderSpec, RedirectRules, RefreshClass, RefreshSpec,
+    RequestSpec, ResponseSpec, RevokeSpec, UseSpec,
 };
 
+use super::convert_flow::install_spec;
 use super::convert_grant::grant;
-use super::shape::{FileShape, HostShape, HostWord, KnownShape, LoopbackShape, PkceShape};
+use super::shape::{FileShape, HostShape, HostWord, KnownShape, LoopbackShape};
 use super::shape_request::{
     ClassShape, ClientAuthShape, ClientSecretShape, LookupShape, RequestShape, RevokeShape, RevokedShape,
 };
@@ -21,6 +22,9 @@ use super::shape_request::{
 pub(super) fn provider(id: ProviderId, owner: Owner, file: &FileShape) -> Result<ProviderSpec, Vec<Fault>> {
     let mut convert = Convert::default();
     let spec = convert.spec(id, owner, file);
+    if let Some(spec) = &spec {
+        convert.scopes_of_tests(file, &spec.authorize.scopes);
+    }
     if owner == Owner::Catalogue {
         convert.tests(file);
         if file.issuer.is_some() {
@@ -62,27 +66,22 @@ impl Convert {
         let known = self.needed("known", file.known).map(known);
         let categories = self.needed("categories", file.categories.clone());
         let credentials = self.needed("credentials", file.credentials.clone());
-        let params = file.params.iter().filter_map(|(name, param)| Some((name.clone(), self.param(name, param)?))).collect();
+        let patterns = file.params.values().filter(|param| param.pattern.is_some()).count();
+        let params = file.params.iter().filter_map(|(name, param)| Some((name.clone(), self.param(name, param, patterns)?)));
+        let params = params.collect();
         let (jwts, client_assertion) = (self.jwts(file), self.client_assertion(file));
         let authorize = self.authorize(file);
         let token = self.request("token", &file.token.request(), None);
         let response = self.response("response", &file.response, None);
         let refresh = token.as_ref().zip(response.as_ref()).and_then(|(token, response)| self.refresh(file, token, response));
         let revoke = token.as_ref().zip(file.revoke.as_ref()).and_then(|(token, revoke)| self.revoke(revoke, token));
+        let device = self.device(file, token.as_ref());
         let extend = match (&file.extend, &token) {
             (Some(extend), Some(token)) => Some(self.beside("extend", extend.request(), token)?),
             _ => None,
         };
         let after_connect = file.after_connect.iter().enumerate().filter_map(|(at, step)| self.lookup(at, step)).collect();
         let errors = self.errors(file);
-        let client_secret = match (&file.token.client_secret, file.token.client_auth) {
-            (Some(ClientSecretShape::Optional), _) => ClientSecret::Optional,
-            (Some(ClientSecretShape::Required), _)
-            | (None, None | Some(ClientAuthShape::Post | ClientAuthShape::Basic | ClientAuthShape::ClientSecretJwt)) => {
-                ClientSecret::Required
-            }
-            (None, Some(ClientAuthShape::PrivateKeyJwt | ClientAuthShape::None | ClientAuthShape::Off)) => ClientSecret::Unused,
-        };
         Some(ProviderSpec {
             id,
             owner,
@@ -98,9 +97,11 @@ impl Convert {
             client_assertion,
             grant: grant(file.grant),
             authorize: authorize?,
+            device,
+            install: file.install.as_ref().map(install_spec),
             callback: callback(file),
             token: token?,
-            client_secret,
+            client_secret: client_secret(file),
             response: response?,
             refresh: refresh?,
             extend,
@@ -118,45 +119,6 @@ impl Convert {
             self.fault("checked", "must be a date such as 2026-11-21, without quotes");
         }
         date.map(|date| date.to_string())
-    }
-
-    fn authorize(&mut self, file: &FileShape) -> Option<AuthorizeSpec> {
-        let shape = &file.authorize;
-        let (url, pkce) = if grant(file.grant).is_minted() {
-            self.unasked(file);
-            (None, Some(PkceShape::Off))
-        } else {
-            (Some(self.url("authorize.url", shape.url.as_deref())?), self.needed("authorize.pkce", shape.pkce))
-        };
-        let params = shape
-            .params
-            .iter()
-            .filter_map(|(name, text)| Some((name.clone(), self.template(&format!("authorize.params.{name}"), text)?)));
-        let params = params.collect();
-        let scopes = &shape.scopes;
-        Some(AuthorizeSpec {
-            url,
-            params,
-            rename: shape.rename.clone(),
-            drop: shape.drop.clone(),
-            scopes: ScopeSpec {
-                none: scopes.none,
-                separator: scopes.separator.clone().unwrap_or_else(|| " ".to_owned()),
-                default: scopes.default.clone(),
-                always: scopes.always.clone(),
-                lists: scopes.lists.clone(),
-                examples: scopes.examples.clone(),
-            },
-            pkce: match pkce? {
-                PkceShape::Required => PkceUse::Required,
-                PkceShape::Optional => PkceUse::Optional,
-                PkceShape::Plain => PkceUse::Plain,
-                PkceShape::Off => PkceUse::Off,
-            },
-            nonce: shape.nonce,
-            fragment: shape.fragment.clone(),
-            params_in_fragment: shape.params_in_fragment,
-        })
     }
 
     pub(super) fn template(&mut self, at: &str, text: &str) -> Option<Template> {
@@ -212,7 +174,7 @@ impl Convert {
     }
 
     /// A request that inherits the client's proof and nothing else of the exchange.
-    fn beside(&mut self, at: &str, mut request: RequestShape, token: &RequestSpec) -> Option<RequestSpec> {
+    pub(super) fn beside(&mut self, at: &str, mut request: RequestShape, token: &RequestSpec) -> Option<RequestSpec> {
         request.headers.get_or_insert_default();
         request.params.get_or_insert_default();
         request.rename.get_or_insert_default();
@@ -240,6 +202,17 @@ impl Convert {
             optional: shape.optional,
             first: shape.first,
         })
+    }
+}
+
+fn client_secret(file: &FileShape) -> ClientSecret {
+    match (&file.token.client_secret, file.token.client_auth) {
+        (Some(ClientSecretShape::Optional), _) => ClientSecret::Optional,
+        (Some(ClientSecretShape::Required), _)
+        | (None, None | Some(ClientAuthShape::Post | ClientAuthShape::Basic | ClientAuthShape::ClientSecretJwt)) => {
+            ClientSecret::Required
+        }
+        (None, Some(ClientAuthShape::PrivateKeyJwt | ClientAuthShape::None | ClientAuthShape::Off)) => ClientSecret::Unused,
     }
 }
 

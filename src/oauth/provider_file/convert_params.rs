@@ -10,23 +10,24 @@ use crate::domain::provider::{Choice, NeededBy, ParamKind, ParamSpec};
 use super::convert::Convert;
 use super::shape::{KindShape, NeededByShape, OptionShape, OptionsShape, ParamShape};
 
-/// Largest compiled pattern, in bytes.
-const PATTERN_MAX: usize = 64 * 1_024;
+/// What a file's patterns may have together when they are compiled, in bytes.
+const PATTERNS_MAX: usize = 64 * 1_024;
 
-/// A match costs the value's length times the pattern's compiled size, so that has a limit.
-fn whole(pattern: &str) -> Result<Regex, regex_lite::Error> {
-    RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(PATTERN_MAX).build()
+/// A match costs the value's length times the pattern's compiled size, and every call to a provider matches
+/// all of its params again: so all patterns of a file share one limit.
+fn whole(pattern: &str, patterns: usize) -> Result<Regex, regex_lite::Error> {
+    RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(PATTERNS_MAX / patterns).build()
 }
 
 impl Convert {
-    pub(super) fn param(&mut self, name: &str, shape: &ParamShape) -> Option<ParamSpec> {
+    pub(super) fn param(&mut self, name: &str, shape: &ParamShape, patterns: usize) -> Option<ParamSpec> {
         let at = format!("params.{name}");
         let title = self.needed(&format!("{at}.title"), shape.title.clone());
         let kind = self.needed(&format!("{at}.kind"), shape.kind);
         let needed_by = self.needed(&format!("{at}.needed_by"), shape.needed_by);
         let pattern = match &shape.pattern {
             // The whole value must match, whatever the author's anchors say.
-            Some(pattern) => Some(self.read(&format!("{at}.pattern"), whole(pattern))?),
+            Some(pattern) => Some(self.read(&format!("{at}.pattern"), whole(pattern, patterns))?),
             None => None,
         };
         let is_key = kind == Some(KindShape::PrivateKey);

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use url::Url;
+
 use crate::domain::call::Method;
-use crate::domain::provider::RequestSpec;
 use crate::domain::provider::request::{BasicEncoding, BodyKind, ClientAuth, ParamValue};
 use crate::domain::provider::template::{Template, UrlTemplate};
+use crate::domain::provider::{RequestSpec, ScopeSpec};
 
 use super::convert::Convert;
+use super::convert_flow::by_device;
 use super::convert_grant::grant;
 use super::shape::{FileShape, Scalar};
 use super::shape_request::{BasicShape, BodyShape, ClassShape, ClientAuthShape, MethodShape, RequestShape};
@@ -90,6 +93,24 @@ impl Convert {
         values
     }
 
+    /// The tests name each scope by itself, and their URLs join them with the file's separator.
+    pub(super) fn scopes_of_tests(&mut self, file: &FileShape, scopes: &ScopeSpec) {
+        let param = file.authorize.rename.get("scope").map_or("scope", String::as_str);
+        let separator = &scopes.separator;
+        for (n, test) in file.test.iter().enumerate() {
+            if let Some(scope) = test.scopes.iter().find(|scope| scopes.joins(scope)) {
+                let at = format!("test.{n}.scopes");
+                self.fault(at, format!("{scope:?} is joined of several, where the separator is {separator:?}"));
+            }
+            let url = test.url.as_deref().and_then(|url| Url::parse(url).ok());
+            let joined = url.iter().flat_map(Url::query_pairs).find(|(name, _)| name == param).map(|(_, joined)| joined);
+            if let Some(joined) = joined.filter(|joined| joined.split(separator.as_str()).any(|scope| scopes.joins(scope))) {
+                let at = format!("test.{n}.url");
+                self.fault(at, format!("joins its scopes as in {joined:?}, where the separator is {separator:?}"));
+            }
+        }
+    }
+
     /// A file proves itself: what is sent and what is understood, for each step that it has.
     pub(super) fn tests(&mut self, file: &FileShape) {
         let has = |step, holds: fn(&VectorShape) -> bool| file.test.iter().any(|test| test.step == step && holds(test));
@@ -97,8 +118,14 @@ impl Convert {
         // Where tokens are minted, a refresh sends what the exchange does.
         let minted = grant(file.grant).is_minted();
         let refreshes = !minted && file.refresh.class.is_some_and(|class| class != ClassShape::None);
+        let by_device = by_device(file);
+        let unsent = minted || by_device;
+        let installs = file.install.as_ref().is_some_and(|install| !install.params.is_empty());
         let wanted = [
-            (minted || has(Step::Authorize, |test| test.url.is_some()), "an `authorize` test with its `url`"),
+            (unsent || has(Step::Authorize, |test| test.url.is_some()), "an `authorize` test with its `url`"),
+            (!by_device || has(Step::Device, |test| test.request.is_some()), "a `device` test with its `request`"),
+            (!by_device || has(Step::Device, |test| test.answer.is_some()), "a `device` test with an `answer`"),
+            (!installs || has(Step::Install, |test| test.callback.is_some()), "an `install` test with its `callback`"),
             (has(Step::Exchange, |test| test.request.is_some()), "an `exchange` test with its `request`"),
             (has(Step::Exchange, |test| test.answer.is_some()), "an `exchange` test with an `answer`"),
             (file.test.iter().any(failing), "a test whose `expect` has a `failure`"),

@@ -2,6 +2,7 @@
 //! provider; what a file is called and what it says are handed in.
 
 mod convert;
+mod convert_flow;
 mod convert_grant;
 mod convert_jwt;
 mod convert_params;
@@ -68,7 +69,7 @@ pub fn parse(id: &ProviderId, shelf: &Shelf) -> Result<ProviderFile, Vec<FileErr
         bounded(source, &read(source).map_err(|error| vec![error])?)?;
         return checked(id, Owner::Catalogue, source, &shape);
     }
-    let table = inherited(id, shelf).map_err(|error| vec![error])?;
+    let table = inherited(id, source, shelf).map_err(|error| vec![error])?;
     understood(id, Owner::Catalogue, source, table)
 }
 
@@ -108,11 +109,12 @@ fn read<T: serde::de::DeserializeOwned>(source: &Source) -> Result<T, FileError>
 }
 
 /// The file over what it extends: tables are merged key by key, everything else is replaced.
-fn inherited(id: &ProviderId, shelf: &Shelf) -> Result<Table, FileError> {
+fn inherited(id: &ProviderId, own: &Source, shelf: &Shelf) -> Result<Table, FileError> {
+    let find = |wanted: &ProviderId| if wanted == id { Some(own) } else { shelf.get(wanted) };
     let mut child = id.clone();
     let mut table = Table::new();
     for generation in 0.. {
-        let Some(source) = shelf.get(&child) else { break };
+        let Some(source) = find(&child) else { break };
         // First each file by itself, so that a wrong key is found at its line.
         let FileShape { extends, .. } = read(source)?;
         let mut older: Table = read(source)?;
@@ -123,7 +125,7 @@ fn inherited(id: &ProviderId, shelf: &Shelf) -> Result<Table, FileError> {
         let Some(parent) = extends else { return Ok(table) };
         let fault = |message: String| placed(source, Fault::new("extends", message));
         child = ProviderId::parse(&parent).map_err(|_| fault(format!("{parent:?} is not a provider's id")))?;
-        if !shelf.contains_key(&child) {
+        if find(&child).is_none() {
             return Err(fault(format!("there is no provider file {child}.toml")));
         }
         if generation + 1 >= FAMILY_MAX {
@@ -179,7 +181,21 @@ mod tests {
         ),
         ("authorize.params = { a = \"{client_secret}\" }", "authorize.params.a: `{client_secret}` is not declared"),
         ("authorize.drop = [\"state\"]", "authorize.drop: drops `state`"),
-        ("authorize.scopes = { default = [\"a b\"] }", "holds the separator"),
+        ("authorize.scopes = { default = [\"a b\"] }", "is empty or joined of several"),
+        (
+            "authorize.scopes = { separator = \",\", examples = [\"a\", \"b c\"] }",
+            "the scope \"b c\" is empty or joined of several",
+        ),
+        ("authorize.scopes.always = [\"a,b\"]", "where the separator is \" \""),
+        ("test = [{ step = \"refresh\", scopes = [\"a\", \"b,c\"] }]", "test.0.scopes: \"b,c\" is joined of several"),
+        (
+            "test = [{ step = \"authorize\", scopes = [\"a\", \"b\"], url = \"https://acme.example/authorize?scope=a%2Cb\" }]",
+            "test.0.url: joins its scopes as in \"a,b\", where the separator is \" \"",
+        ),
+        (
+            "authorize = { rename = { scope = \"s\" }, scopes = { separator = \",\" } }\ntest = [{ step = \"authorize\", url = \"https://acme.example/authorize?s=a+b\" }]",
+            "test.0.url: joins its scopes as in \"a b\"",
+        ),
         ("authorize.scopes = { separator = \"\" }", "authorize.scopes.separator: must have"),
         ("refresh.class = \"rotate_grace\"", "refresh.grace: must be there"),
         ("refresh.grace = \"10m\"", "refresh.grace: must be there for the class"),
@@ -264,7 +280,41 @@ mod tests {
             "params.metadata: is a name that the engine uses",
         ),
         ("grant = \"oauth1\"", "grant: is \"oauth1\", which this version does not serve"),
-        ("grant = \"device_code\"", "grant: is \"device_code\", which this version does not serve"),
+        ("grant = \"device_code\"", "device: is missing"),
+        ("device.url = \"https://acme.example/d\"", "device: is for `grant = \"device_code\"` alone"),
+        ("grant = \"device_code\"\ndevice = {}", "device.url: is missing"),
+        (
+            "grant = \"device_code\"\ndevice = { url = \"https://acme.example/d\", params = { a = \"{code}\" } }",
+            "device.params.a: `{code}` is not declared",
+        ),
+        (
+            "grant = \"device_code\"\ndevice.url = \"https://acme.example/d\"\ntoken.params = { a = \"{code}\" }",
+            "token.params.a: `{code}` is not declared",
+        ),
+        ("token.params = { a = \"{device_code}\" }", "token.params.a: `{device_code}` is not declared"),
+        (
+            "grant = \"device_code\"\ndevice.url = \"https://acme.example/{device_code}\"",
+            "device.url: `{device_code}` is not declared",
+        ),
+        (
+            "grant = \"device_code\"\ndevice.url = \"https://acme.example/d\"\ntest = []",
+            "a `device` test with its `request` is missing",
+        ),
+        ("grant = \"device_code\"\ndevice.url = \"https://acme.example/d\"\ninstall = {}", "install: is for `grant"),
+        ("install.params.shop = {}", "install.params.shop: is not a param that is `needed_by"),
+        (
+            "params.p = { title = \"P\", kind = \"text\", needed_by = \"link\", example = \"x\" }\ninstall.params.p = { from = \"code\" }",
+            "install.params.p.from: must name a param of the provider's request",
+        ),
+        (
+            "params.status = { title = \"P\", kind = \"text\", needed_by = \"link\", example = \"x\" }\ninstall.params.status = {}",
+            "install.params.status: is a name that the engine uses",
+        ),
+        (
+            "params.p = { title = \"P\", kind = \"text\", needed_by = \"link\", example = \"x\" }\ninstall.params.p = {}\ntest = []",
+            "an `install` test with its `callback` is missing",
+        ),
+        ("grant = \"password\"", "unknown value `password`"),
         ("grant = \"client_credentials\"", "authorize.url: has no use here"),
         ("grant = \"client_credentials\"\ncallback.keep = [\"a\"]", "callback.keep: has no use here"),
         ("grant = \"client_credentials\"\nrefresh.with = \"access_token\"", "refresh.with: must be \"client\""),
@@ -279,7 +329,6 @@ mod tests {
             "refresh = { with = \"client\", class = \"nonrotating\" }\nresponse.sets = { a = \"/a\", b = \"/b\" }",
             "response.sets: must be one",
         ),
-        ("grant = \"password\"", "unknown value `password`"),
         ("token.client_auth = \"private_key_jwt\"", "client_assertion: is missing"),
         ("token.client_auth = \"client_secret_jwt\"", "client_assertion: is missing"),
         (
@@ -424,6 +473,9 @@ mod tests {
             "response.keep = { id = \"/id\" }\nrefresh.params = { a = \"{metadata.id}{redirect_uri}\" }",
             "refresh.class = \"none\"",
             "grant = \"authorization_code\"",
+            "grant = \"device_code\"\ndevice.url = \"https://acme.example/d\"\ntoken.params = { a = \"{device_code}\" }\nrefresh.params = {}",
+            "install = {}",
+            "params.p = { title = \"P\", kind = \"text\", needed_by = \"link\", example = \"x\" }\ninstall.params.p = { from = \"q\", suffix = \".x\" }",
             "callback = { keep = [\"s\"], hosts = { s = \"label\" } }\ntoken.url = \"https://{callback.s}.acme.com/t\"",
             "callback = { keep = [\"s\"], hosts = { s = [\"acme.com\"] } }\ntoken.url = \"https://{callback.s}/t\"",
             "params.p = { title = \"P\", kind = \"enum\", options = { a = { api = \"a.example\", v = \"1\" }, b = { api = \"b.example\", v = \"2\" } }, needed_by = \"link\" }\ntoken.url = \"https://{p.api}/{p.v}\"",

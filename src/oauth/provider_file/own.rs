@@ -29,9 +29,7 @@ pub fn parse_own(definition: &Definition<'_>, shelf: &Shelf) -> Result<ProviderF
     // Written anew, so that what a family merges is TOML whatever the tenant wrote.
     let text = toml::to_string(&table).map_err(|cause| vec![fault(None, cause.to_string())])?;
     let source = Source { file: "definition".to_owned(), text };
-    let mut with = shelf.clone();
-    with.insert(id.clone(), source.clone());
-    let table = inherited(&id, &with).map_err(|error| vec![in_own_words(error)])?;
+    let table = inherited(&id, &source, shelf).map_err(|error| vec![in_own_words(error)])?;
     let understood = understood(&id, Owner::Tenant, &source, table);
     let file = understood.map_err(|faults| faults.into_iter().map(in_own_words).collect::<Vec<_>>())?;
     let strange: Vec<_> = strange_audience(&file.provider, definition.discovered).into_iter().collect();

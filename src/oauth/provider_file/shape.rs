@@ -52,6 +52,8 @@ pub(super) struct FileShape {
     pub callback: CallbackShape,
     #[serde(default)]
     pub token: TokenShape,
+    pub device: Option<RequestShape>,
+    pub install: Option<InstallShape>,
     #[serde(default)]
     pub response: ResponseShape,
     #[serde(default)]
@@ -224,6 +226,20 @@ pub(super) struct CallbackShape {
     pub signature: Option<String>,
     #[serde(default)]
     pub hosts: BTreeMap<String, HostShape>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InstallShape {
+    #[serde(default)]
+    pub params: BTreeMap<String, InstallParamShape>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InstallParamShape {
+    pub from: Option<String>,
+    pub suffix: Option<String>,
 }
 
 /// `"label"`, or the domains that a host may be of.

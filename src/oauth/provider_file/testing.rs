@@ -37,6 +37,13 @@ step = "refresh"
 request = { url = "https://acme.example/token" }
 answer = "{}"
 [[test]]
+step = "device"
+request = { url = "https://acme.example/device" }
+answer = "{}"
+[[test]]
+step = "install"
+callback = ""
+[[test]]
 step = "extend"
 request = { url = "https://acme.example/extend" }
 answer = "{}"

@@ -43,6 +43,10 @@ pub struct VectorShape {
 #[serde(rename_all = "snake_case")]
 pub enum Step {
     Authorize,
+    /// The request for a code that is entered on another device, and its answer.
+    Device,
+    /// An install that begins at the provider.
+    Install,
     Callback,
     Exchange,
     Refresh,
@@ -58,6 +62,8 @@ impl Step {
     pub fn as_str(self) -> &'static str {
         match self {
             Step::Authorize => "authorize",
+            Step::Device => "device",
+            Step::Install => "install",
             Step::Callback => "callback",
             Step::Exchange => "exchange",
             Step::Refresh => "refresh",
@@ -113,8 +119,14 @@ pub struct Expectation {
     pub sets: Option<Vec<String>>,
     pub metadata: Option<BTreeMap<String, Value>>,
     pub subject: Option<String>,
+    /// What a `device` answer offers.
+    pub user_code: Option<String>,
+    pub verification_uri: Option<String>,
+    pub verification_uri_complete: Option<String>,
+    pub interval: Option<u64>,
     /// `dead_grant`, `integration_broken`, `misconfigured`, `throttled`, `in_doubt`; of a callback
-    /// `denied`, `provider_error`, `malformed`, `wrong_issuer`.
+    /// `denied`, `provider_error`, `malformed`, `wrong_issuer`, `bad_signature`; of an exchange with a device's code
+    /// also `pending`, `slow_down`, `denied`, `expired`.
     pub failure: Option<String>,
     pub code: Option<String>,
     pub retry_after: Option<u64>,

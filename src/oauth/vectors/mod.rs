@@ -2,6 +2,7 @@
 //! what the file's author says. Pure; the fixed words below stand for a client and its tokens.
 
 mod compare;
+mod flows;
 pub mod keys;
 mod signed;
 
@@ -82,6 +83,8 @@ fn run_one(provider: &Provider, vector: &VectorShape) -> Outcome {
     let bench = Bench::new(provider, vector);
     match vector.step {
         Step::Authorize => bench.authorize(),
+        Step::Device => bench.device(),
+        Step::Install => bench.install(),
         Step::Callback => bench.callback(),
         Step::Exchange => bench.exchange(),
         Step::Refresh => bench.refresh(),
@@ -212,6 +215,9 @@ impl<'a> Bench<'a> {
     }
 
     fn exchange(&self) -> Outcome {
+        if self.provider.by_device_code() {
+            return self.poll();
+        }
         let kept = match &self.vector.callback {
             None => BTreeMap::new(),
             Some(query) => form_urlencoded::parse(query.as_bytes()).into_owned().collect(),

@@ -31,12 +31,15 @@ pub struct ProviderCard {
     pub checked: String,
     /// How well the facts are known: `docs`, `libraries` or `one_library`.
     pub known: &'static str,
-    /// How it connects: `authorization_code` (an end user consents in a browser, by a link), `client_credentials` or
-    /// `jwt_bearer` (at once, with your own credentials).
+    /// How it connects: `authorization_code` (an end user consents in a browser, by a link), `device_code` (the link
+    /// shows a code, which the end user enters at the provider), `client_credentials` or `jwt_bearer` (at once, with your own
+    /// credentials).
     pub grant: &'static str,
     /// How to get client credentials.
     pub credentials: String,
     pub warnings: Vec<String>,
+    /// Whether an install may begin at the provider (`install_url`).
+    pub installs: bool,
     /// `required`, `optional` or `unused`.
     pub client_secret: &'static str,
     /// Settings beside the client's credentials.
@@ -157,6 +160,7 @@ impl From<&Provider> for ProviderCard {
             grant: spec.grant.as_str(),
             credentials: spec.credentials.clone(),
             warnings: spec.warnings.clone(),
+            installs: spec.install.is_some(),
             client_secret: match provider.client_secret() {
                 ClientSecret::Required => "required",
                 ClientSecret::Optional => "optional",

@@ -2,6 +2,7 @@
 //! nothing; a flow begins with a decision (`confirm = page`) or with each visit (`confirm = tenant`).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -32,8 +33,10 @@ pub enum Opened {
 pub struct Invitation {
     pub names: Names,
     pub end_user: String,
-    /// Places the browser may be at after the decision: the provider's, and the tenant's.
-    pub leads_to: Vec<Url>,
+    /// Where the browser may go after the decision: to the provider, unless the consent is given on another device,
+    /// and back to the tenant.
+    pub provider: Option<Url>,
+    pub back: Option<Url>,
 }
 
 /// The way to the provider.
@@ -48,6 +51,7 @@ pub struct FlowCookie {
     pub value: SecretString,
     /// The provider's answer is a POST from its own site.
     pub cross_site: bool,
+    pub life: Duration,
 }
 
 /// What the end user pressed.
@@ -69,8 +73,8 @@ impl Connect {
         let (hash, link) = self.unused_link(provider, link).await?;
         let active = self.active(&link.subject).await?;
         match link.subject.confirm {
-            Confirm::Page => Ok(Opened::Page(self.invitation(&active, &link.subject).await?)),
-            Confirm::Tenant => {
+            _ if asks(&active, &link.subject) => Ok(Opened::Page(self.invitation(&active, &link.subject).await?)),
+            Confirm::Page | Confirm::Tenant => {
                 let binding = Binding::Link { hash: hex::encode(hash) };
                 Ok(Opened::Provider(self.depart(&active, link.subject, binding, None).await?))
             }
@@ -82,29 +86,35 @@ impl Connect {
     /// Two partitions: the link goes first. Cut short in between, the end user needs a new one.
     pub async fn decide(&self, provider: &str, link: &str, decision: Decision) -> Result<Decided, Refusal> {
         let (hash, unused) = self.unused_link(provider, link).await?;
-        if unused.subject.confirm != Confirm::Page {
+        let active = self.active(&unused.subject).await?;
+        if !asks(&active, &unused.subject) {
             return Err(ended_link());
         }
         let taken = self.core.store.take(&keys::link(&hash)).await?.filter(|link| !self.is_over(link.expires_at));
         let subject = taken.ok_or_else(ended_link)?.subject;
-        let active = self.active(&subject).await?;
         match decision {
             Decision::Cancel => {
                 let refusal = Refusal::new(ErrorCode::AccessDenied, "The end user pressed Cancel.");
                 let names = self.names(&subject, &active.provider).await?;
                 Ok(Decided::Ends(Box::new(Ended::at(&active, &subject, names, Outcome::Refused(refusal)))))
             }
+            Decision::Connect if active.provider.by_device_code() => {
+                Ok(Decided::Departs(self.begin_on_device(&active, subject).await?))
+            }
             Decision::Connect => {
-                let cookie = FlowCookie {
-                    flow: hex::encode(random::<8>(self.core.entropy.as_ref()).map_err(StoreError::from)?),
-                    value: fresh(self.core.entropy.as_ref()).map_err(StoreError::from)?,
-                    cross_site: active.provider.posts_back(),
-                };
-                let hash = browser_hash(cookie.value.expose_secret());
-                let binding = Binding::Browser { flow: cookie.flow.clone(), hash };
+                let (cookie, binding) = self.new_cookie(active.provider.posts_back(), self.policy.state_ttl)?;
                 Ok(Decided::Departs(self.depart(&active, subject, binding, Some(cookie)).await?))
             }
         }
+    }
+
+    /// The browser's half of a new flow, and ours.
+    pub(super) fn new_cookie(&self, cross_site: bool, life: Duration) -> Result<(FlowCookie, Binding), StoreError> {
+        let flow = hex::encode(random::<8>(self.core.entropy.as_ref())?);
+        let cookie = FlowCookie { flow, value: fresh(self.core.entropy.as_ref())?, cross_site, life };
+        let hash = browser_hash(cookie.value.expose_secret());
+        let binding = Binding::Browser { flow: cookie.flow.clone(), hash };
+        Ok((cookie, binding))
     }
 
     async fn unused_link(&self, provider: &str, link: &str) -> Result<([u8; 32], Link), Refusal> {
@@ -117,10 +127,12 @@ impl Connect {
     async fn invitation(&self, active: &Active, subject: &FlowSubject) -> Result<Invitation, Refusal> {
         let names = self.names(subject, &active.provider).await?;
         let placeholder = "-".repeat(43);
-        let at_provider = self.authorize_url(active, subject, &placeholder, Some(&placeholder), None)?;
+        let provider = match active.provider.by_device_code() {
+            true => None,
+            false => Some(self.authorize_url(active, subject, &placeholder, Some(&placeholder), None)?),
+        };
         let back = place_of_return(active, subject).and_then(|url| Url::parse(url).ok());
-        let leads_to = std::iter::once(at_provider).chain(back).collect();
-        Ok(Invitation { names, end_user: subject.end_user.to_string(), leads_to })
+        Ok(Invitation { names, end_user: subject.end_user.to_string(), provider, back })
     }
 
     /// Writes the state and says where to go.
@@ -176,6 +188,12 @@ impl Connect {
     }
 }
 
+/// Whether a link opens the page that asks. With `confirm = tenant` the tenant's backend asks at the end, so that it
+/// leads straight on; but a code for another device costs a call to the provider, which looking at a link must not.
+fn asks(active: &Active, subject: &FlowSubject) -> bool {
+    subject.confirm == Confirm::Page || active.provider.by_device_code()
+}
+
 /// Where the browser goes at the end: only ever a place that is registered now, too.
 pub(super) fn place_of_return<'a>(active: &'a Active, subject: &'a FlowSubject) -> Option<&'a str> {
     let asked = subject.return_url.as_deref().or(active.integration.user_redirect_url.as_deref());
@@ -187,6 +205,6 @@ pub(super) fn merged(integration: &BTreeMap<String, String>, link: &BTreeMap<Str
     integration.iter().chain(link).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-fn ended_link() -> Refusal {
+pub(super) fn ended_link() -> Refusal {
     Refusal::new(ErrorCode::LinkExpired, "This link was used already or has expired; ask for a new one.")
 }

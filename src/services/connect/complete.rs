@@ -63,7 +63,7 @@ impl Ended {
         Self { flow: None, place: Some(place), outcome }
     }
 
-    fn nowhere(refusal: Refusal) -> Self {
+    pub(super) fn nowhere(refusal: Refusal) -> Self {
         Self { flow: None, place: None, outcome: Outcome::Refused(refusal) }
     }
 }
@@ -145,13 +145,17 @@ impl Connect {
 
     /// Keeps the code, sealed and unexchanged, until the tenant's backend says whose it is.
     async fn hold(&self, active: &Active, pending: PendingAuthorization, valid: ValidCallback) -> Result<SecretString, Refusal> {
-        if place_of_return(active, &pending.subject).is_none() {
+        let (code, state, callback) = valid.into_parts();
+        let expires_at = self.after(self.policy.state_ttl);
+        self.hold_as(active, HeldAuthorization { pending, code, state, callback, granted: None, expires_at }).await
+    }
+
+    pub(super) async fn hold_as(&self, active: &Active, held: HeldAuthorization) -> Result<SecretString, Refusal> {
+        if place_of_return(active, &held.pending.subject).is_none() {
             let detail = "The tenant has no registered place to hand the ticket to; it must set `user_redirect_url`.";
             return Err(Refusal::new(ErrorCode::IntegrationBroken, detail));
         }
         let ticket = fresh(self.core.entropy.as_ref()).map_err(StoreError::from)?;
-        let (code, state, callback) = valid.into_parts();
-        let held = HeldAuthorization { pending, code, state, callback, expires_at: self.after(self.policy.state_ttl) };
         let key = keys::ticket(&hash_of(&self.core.store, Purpose::Ticket, &ticket));
         let mut change = Change::new();
         change.create(&key, &held, Some(self.policy.state_ttl))?;
@@ -172,7 +176,7 @@ fn flow_of(binding: &Binding) -> Option<String> {
     }
 }
 
-fn is_right_browser(binding: &Binding, cookies: &BTreeMap<String, String>) -> bool {
+pub(super) fn is_right_browser(binding: &Binding, cookies: &BTreeMap<String, String>) -> bool {
     match binding {
         Binding::Link { .. } => true,
         Binding::Browser { flow, hash } => {
@@ -181,7 +185,7 @@ fn is_right_browser(binding: &Binding, cookies: &BTreeMap<String, String>) -> bo
     }
 }
 
-fn invalid_state() -> Refusal {
+pub(super) fn invalid_state() -> Refusal {
     let detail = "This authorization was used already, has expired, or was started in another browser; start again.";
     Refusal::new(ErrorCode::StateInvalid, detail)
 }

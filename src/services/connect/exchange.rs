@@ -6,11 +6,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::domain::call::HttpAnswer;
 use crate::domain::error_code::ErrorCode;
-use crate::domain::link::PendingAuthorization;
+use crate::domain::link::{GrantedTokens, PendingAuthorization};
 use crate::domain::provider::AfterConnectSpec;
 use crate::domain::refusal::Refusal;
-use crate::domain::secret::SecretString;
+use crate::domain::secret::{ExposeSecret as _, SecretString};
 use crate::domain::tokens::{FailureClass, ProviderFailure, TokenAnswer};
 use crate::oauth::client::Client;
 use crate::oauth::request::BuildError;
@@ -73,9 +74,36 @@ impl Connect {
         for (name, value) in kept {
             answer.metadata.entry(name.clone()).or_insert_with(|| Value::String(value.clone()));
         }
-        self.look_up(active, &client, &mut answer, When::First).await?;
-        let (mut answer, started) = self.extend(active, &client, answer, started).await?;
-        self.look_up(active, &client, &mut answer, When::Last).await?;
+        self.round_off(active, &client, answer, started).await
+    }
+
+    /// The same from an answer that came before.
+    pub(super) async fn obtain_granted(
+        &self,
+        active: &Active,
+        pending: &PendingAuthorization,
+        granted: &GrantedTokens,
+    ) -> Result<Obtained, Refusal> {
+        let params = merged(&active.integration.params, &pending.subject.params);
+        let client = active.client(&params).at(self.core.moment()?);
+        let body = granted.body.expose_secret().as_bytes().to_vec();
+        let answer = HttpAnswer { status: granted.status, headers: Vec::new(), body };
+        let judged = token_response::judge_exchange(&active.provider, &answer, granted.started);
+        let answer = judged.map_err(|failure| refused_exchange(&failure))?;
+        self.round_off(active, &client, answer, granted.started).await
+    }
+
+    /// What comes after the first tokens.
+    async fn round_off(
+        &self,
+        active: &Active,
+        client: &Client<'_>,
+        mut answer: TokenAnswer,
+        started: Timestamp,
+    ) -> Result<Obtained, Refusal> {
+        self.look_up(active, client, &mut answer, When::First).await?;
+        let (mut answer, started) = self.extend(active, client, answer, started).await?;
+        self.look_up(active, client, &mut answer, When::Last).await?;
         Ok(Obtained { answer, started })
     }
 
@@ -194,11 +222,11 @@ pub(super) fn not_buildable(cause: BuildError) -> Refusal {
 }
 
 /// A code whose exchange may have arrived is spent: sending it again would look like theft.
-fn no_answer(cause: CallError) -> Refusal {
+pub(super) fn no_answer(cause: CallError) -> Refusal {
     Refusal::new(ErrorCode::ProviderUnavailable, "The provider did not answer; start again.").with_cause(cause)
 }
 
-fn refused_exchange(failure: &ProviderFailure) -> Refusal {
+pub(super) fn refused_exchange(failure: &ProviderFailure) -> Refusal {
     let refusal = match failure.class {
         FailureClass::DeadGrant => {
             Refusal::new(ErrorCode::ExchangeFailed, "The provider did not accept the authorization; start again.")

@@ -52,13 +52,21 @@ impl Connect {
             return Err(invalid_ticket());
         }
         let active = self.active(&held.pending.subject).await?;
-        let brought = Brought { code: &held.code, state: &held.state, kept: &held.callback };
-        let obtained = self.obtain(&active, &held.pending, brought).await?;
-        self.keep(&active, &held.pending.subject, Confirmed::ByTenant, obtained).await
+        let obtained = match &held.granted {
+            Some(granted) => self.obtain_granted(&active, &held.pending, granted).await?,
+            None => {
+                let brought = Brought { code: &held.code, state: &held.state, kept: &held.callback };
+                self.obtain(&active, &held.pending, brought).await?
+            }
+        };
+        // Who entered a device's code nobody can tell.
+        let confirmed = if active.provider.by_device_code() { Confirmed::ByBrowser } else { Confirmed::ByTenant };
+        self.keep(&active, &held.pending.subject, confirmed, obtained).await
     }
 
     async fn take_link(&self, binding: &Binding) -> Result<bool, Refusal> {
-        let Binding::Link { hash } = binding else { return Ok(false) };
+        // With a device's code the link went when Connect was pressed; the ticket alone is left to take.
+        let Binding::Link { hash } = binding else { return Ok(true) };
         let Some(hash) = link_hash(hash) else { return Ok(false) };
         Ok(self.core.store.take(&keys::link(&hash)).await?.is_some())
     }

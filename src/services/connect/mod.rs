@@ -4,12 +4,16 @@
 
 mod begin;
 mod complete;
+mod device;
 mod exchange;
 mod finish;
+mod install;
 mod keep;
 mod links;
 mod mint;
 mod one_time;
+mod poll;
+mod room;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,6 +21,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::domain::error_code::ErrorCode;
@@ -32,7 +37,10 @@ use super::integrations::{Active, Integrations, RedirectStyle};
 
 pub use begin::{Decided, Decision, Departure, FlowCookie, Invitation, Opened};
 pub use complete::{Callback, Ended, Outcome, Place};
+pub use device::{Shown, Watched};
+pub use install::Arrived;
 pub use links::{Asked, Begun, MadeLink};
+use room::Room;
 
 /// How long the one-time things of a flow live, and how its last step is made.
 #[derive(Debug, Clone)]
@@ -60,6 +68,9 @@ pub struct Connect {
     policy: Arc<ConnectPolicy>,
     runtime: Handle,
     tasks: TaskTracker,
+    /// Those who wait for a code to be entered on another device.
+    waiting: Arc<Room>,
+    stopping: CancellationToken,
 }
 
 /// Names that a page shows.
@@ -78,16 +89,19 @@ impl Connect {
         outbound: Arc<dyn Outbound>,
         (policy, runtime): (ConnectPolicy, Handle),
     ) -> Self {
-        Self { core, integrations, connections, outbound, policy: Arc::new(policy), runtime, tasks: TaskTracker::new() }
+        let (policy, tasks, waiting, stopping) = (Arc::new(policy), TaskTracker::new(), Arc::default(), CancellationToken::new());
+        Self { core, integrations, connections, outbound, policy, runtime, tasks, waiting, stopping }
     }
 
     pub fn policy(&self) -> &ConnectPolicy {
         &self.policy
     }
 
-    /// Returns when every flow that was being completed has ended. New ones are still taken: whoever
+    /// Returns when every flow that was being completed has ended. One that waits for a device is left as it is: any
+    /// node goes on with it when its browser comes again. New ones are still taken: whoever
     /// stops the server stops listening first.
     pub async fn drain(&self) {
+        self.stopping.cancel();
         self.tasks.close();
         self.tasks.wait().await;
     }

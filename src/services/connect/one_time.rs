@@ -17,6 +17,7 @@ pub(super) enum Purpose {
     Link,
     State,
     Ticket,
+    Device,
 }
 
 impl Purpose {
@@ -25,6 +26,7 @@ impl Purpose {
             Purpose::Link => "link",
             Purpose::State => "state",
             Purpose::Ticket => "ticket",
+            Purpose::Device => "device",
         }
     }
 }

@@ -54,6 +54,10 @@ pub struct EnableProviderBody {
     #[serde(default, deserialize_with = "lenient::text")]
     #[schema(example = "page")]
     confirm: Option<String>,
+    /// A page of yours to which end users are sent who begin at the provider (an install in its app store): its query
+    /// says `status=install`, and what the provider named. Nothing is connected by it: make a link there. `off`: none.
+    #[serde(default, deserialize_with = "lenient::text")]
+    install_url: Option<String>,
     /// The provider's own settings, by name; `GET /providers/{id}` lists them.
     #[serde(flatten)]
     #[schema(value_type = Object)]
@@ -72,6 +76,8 @@ pub struct IntegrationView {
     /// `page` or `tenant`.
     #[schema(value_type = String)]
     confirm: Confirm,
+    /// Where installs that begin at the provider go; without it they are refused.
+    install_url: Option<String>,
     /// The provider's own settings, those that are no secrets.
     settings: BTreeMap<String, String>,
     /// Register exactly this at the provider; null where no end user is sent anywhere.
@@ -141,6 +147,7 @@ fn command(body: EnableProviderBody) -> Result<EnableProvider, Refusal> {
         user_redirect_url: body.user_redirect_url,
         return_urls: body.return_urls,
         confirm: body.confirm.as_deref().map(confirm).transpose()?,
+        install_url: body.install_url,
         params: texts(body.params)?,
     })
 }
@@ -184,6 +191,7 @@ impl From<Enabled> for IntegrationView {
             user_redirect_url: integration.user_redirect_url,
             return_urls: integration.return_urls,
             confirm: integration.confirm,
+            install_url: integration.install_url,
             settings: integration.params,
             redirect_uri: enabled.redirect_uri,
             warnings: enabled.warnings,

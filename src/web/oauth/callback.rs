@@ -1,4 +1,5 @@
-//! `/authorization-success/{integration_id}`: the provider's redirect, as GET or, for form_post, POST.
+//! `/authorization-success/{integration_id}`: the provider's redirect, as GET or, for form_post, POST; and what a
+//! provider sends there without a flow of ours.
 
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -16,6 +17,10 @@ pub async fn complete(state: Shared, request: HttpRequest, payload: web::Payload
     };
     let integration = request.match_info().get("integration_id").map(str::to_owned);
     let cookies = cookies::halves(&state, &request);
-    let ended = state.connect.complete(Callback { integration, pairs, cookies }).await;
-    landing::land(&state, &request, ended)
+    let callback = Callback { integration, pairs, cookies };
+    match state.connect.arrive(&callback).await {
+        Some(Ok(arrived)) => landing::arrive(&arrived),
+        Some(Err(refusal)) => landing::refused(&request, &refusal),
+        None => landing::land(&state, &request, state.connect.complete(callback).await),
+    }
 }

@@ -78,17 +78,18 @@ fn connect_page(state: &State, invitation: &Invitation, provider: &str, link: &s
         end_user: &shown(&invitation.end_user),
         action: &format!("{base}/authorize-{provider}/decision"),
         link,
+        by_device: invitation.provider.is_none(),
     };
-    pages::answer(StatusCode::OK, &page, &Forms::OursThen(sources(&invitation.leads_to)))
+    pages::answer(StatusCode::OK, &page, &Forms::OursThen(sources(invitation)))
 }
 
 /// Each place by its origin. Chromium holds a form's whole chain of redirects to `form-action`, and
 /// providers pass a browser between hosts of theirs that no file could list (sign-in, regional and
 /// workspace hosts), so with a provider on https any further https is allowed as well.
-fn sources(places: &[Url]) -> Vec<String> {
+fn sources(invitation: &Invitation) -> Vec<String> {
     let mut sources: Vec<String> = Vec::new();
-    let origins = places.iter().map(source_of);
-    let any_https = places.first().filter(|provider| provider.scheme() == "https").map(|_| "https:".to_owned());
+    let origins = invitation.provider.iter().chain(&invitation.back).map(source_of);
+    let any_https = invitation.provider.as_ref().filter(|provider| provider.scheme() == "https").map(|_| "https:".to_owned());
     for source in origins.chain(any_https) {
         if !sources.contains(&source) {
             sources.push(source);

@@ -25,7 +25,7 @@ fn is_https(state: &State) -> bool {
 }
 
 pub fn of_flow(state: &State, half: &FlowCookie) -> Cookie<'static> {
-    let life = i64::try_from(state.connect.policy().state_ttl.as_secs()).unwrap_or(i64::MAX);
+    let life = i64::try_from(half.life.as_secs()).unwrap_or(i64::MAX);
     let mut cookie = base(state, &half.flow, half.value.expose_secret().to_owned());
     cookie.set_max_age(Duration::seconds(life));
     if half.cross_site {

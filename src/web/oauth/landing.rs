@@ -5,7 +5,7 @@ use secrecy::ExposeSecret;
 
 use crate::domain::error_code::ErrorCode;
 use crate::domain::refusal::Refusal;
-use crate::services::connect::{Ended, Outcome, Place};
+use crate::services::connect::{Arrived, Ended, Outcome, Place};
 use crate::web::State;
 use crate::web::error::{log, status_of};
 use crate::web::middleware::request_id;
@@ -30,6 +30,11 @@ pub fn land(state: &State, request: &HttpRequest, ended: Ended) -> HttpResponse 
     response
 }
 
+/// On to the tenant's own place, which makes a link.
+pub fn arrive(arrived: &Arrived) -> HttpResponse {
+    see_other(&with_query(&arrived.url, &arrived.told))
+}
+
 /// A page for a browser whose flow is not known.
 pub fn refused(request: &HttpRequest, refusal: &Refusal) -> HttpResponse {
     let id = request_id(request);
@@ -52,7 +57,7 @@ fn said(place: &Place, outcome: &Outcome) -> Vec<(&'static str, String)> {
 }
 
 /// Adds to a URL without touching a byte of what the tenant registered.
-fn with_query(url: &str, pairs: &[(&str, String)]) -> String {
+fn with_query<N: AsRef<str>>(url: &str, pairs: &[(N, String)]) -> String {
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
     let (base, fragment) = url.split_once('#').map_or((url, String::new()), |(base, rest)| (base, format!("#{rest}")));
     let joint = match base.split_once('?') {

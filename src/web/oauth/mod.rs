@@ -4,6 +4,7 @@
 pub mod callback;
 pub mod connect;
 mod cookies;
+pub mod device;
 mod landing;
 
 use actix_web::http::StatusCode;

@@ -11,4 +11,6 @@ pub struct ConnectPage<'a> {
     /// Where the decision is posted, a path of this server.
     pub action: &'a str,
     pub link: &'a str,
+    /// The consent is given on another device, with a code.
+    pub by_device: bool,
 }

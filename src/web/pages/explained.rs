@@ -37,7 +37,7 @@ pub fn explained(code: ErrorCode) -> Explained {
             "The site that sent you here has to correct its settings. Nothing was connected.",
             "Please tell them, with the number below.",
         ),
-        ErrorCode::StoreUnavailable | ErrorCode::RestoreMode | ErrorCode::ShuttingDown => {
+        ErrorCode::StoreUnavailable | ErrorCode::RestoreMode | ErrorCode::ShuttingDown | ErrorCode::RateLimited => {
             ("Not available at the moment", "We could not do this just now.", "Please wait a moment and start again.")
         }
         ErrorCode::InvalidRequest | ErrorCode::PayloadTooLarge => {

@@ -3,6 +3,7 @@
 
 mod ask;
 mod connect;
+mod device;
 mod explained;
 mod message;
 mod password;
@@ -20,6 +21,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use ask::Ask;
 pub use connect::ConnectPage;
+pub use device::DevicePage;
 pub use explained::explained;
 pub use message::{Message, WayOn};
 pub use password::PasswordPage;
@@ -118,12 +120,28 @@ mod tests {
     #[test]
     fn foreign_text_cannot_leave_its_place() {
         let foreign = POLYGLOT;
-        let connect = ConnectPage { tenant: foreign, provider: foreign, end_user: foreign, action: foreign, link: foreign };
+        let connect = ConnectPage {
+            tenant: foreign,
+            provider: foreign,
+            end_user: foreign,
+            action: foreign,
+            link: foreign,
+            by_device: true,
+        };
+        let device = DevicePage {
+            tenant: foreign,
+            provider: foreign,
+            end_user: foreign,
+            code: foreign,
+            place: foreign,
+            href: foreign,
+            again: 3,
+        };
         let ask = Ask { title: foreign, text: foreign, action: foreign, fields: &[(foreign, foreign)], button: foreign };
         let way_on = Some(WayOn { label: foreign, href: foreign });
         let message = Message { tone: Tone::Bad, title: foreign, text: foreign, next: foreign, way_on, request_id: foreign };
         let password = PasswordPage { action: foreign, token: foreign, minimum: 10, wrong: foreign };
-        for page in [html(&connect), html(&ask), html(&message), html(&password)] {
+        for page in [html(&connect), html(&device), html(&ask), html(&message), html(&password)] {
             assert!(page.contains("alert(1)"), "the text is there");
             assert!(!page.contains("<script") && !page.contains("<svg/") && !page.contains(r#"'">"#));
             assert_eq!(page.matches("</style>").count(), 1);

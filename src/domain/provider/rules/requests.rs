@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::names::{EXCHANGE, EXTEND, MINT, REFRESH, REVOKE};
+use super::super::names::{EXCHANGE, EXTEND, MINT, POLL, REFRESH, REVOKE};
 use super::super::{GrantType, RefreshClass, RefreshWith};
 use super::{Check, Kept};
 
@@ -13,7 +13,11 @@ impl Check<'_> {
         if spec.grant == GrantType::JwtBearer && !spec.token.params.contains_key("assertion") {
             self.fault("token.params.assertion", "is missing: with this `grant` it is what a token is given for");
         }
-        let names = if spec.grant.is_minted() { MINT } else { EXCHANGE };
+        let names = match spec.grant {
+            GrantType::DeviceCode => POLL,
+            grant if grant.is_minted() => MINT,
+            _ => EXCHANGE,
+        };
         self.request("token", &spec.token, names, &Kept { callback: &callback, metadata: &BTreeSet::new() });
         let kept = Kept { callback: &callback, metadata: &spec.kept().collect() };
         if spec.refresh.class() != RefreshClass::None {
