@@ -126,6 +126,7 @@ mod tests {
         let issued = IssuedTokens {
             access_token: "at".into(),
             refresh_token: refresh.map(Into::into),
+            token_secret: None,
             token_type: "Bearer".into(),
             expires_at: life.map(at),
             refresh_expires_at: None,

@@ -62,6 +62,15 @@ pub enum Binding {
     Link { hash: String },
 }
 
+/// What a provider of OAuth 1.0a gives for one flow (RFC 5849 2.1). The browser carries the token, never the secret.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TemporaryCredentials {
+    #[serde(with = "sealed_text")]
+    pub token: SecretString,
+    #[serde(with = "sealed_text")]
+    pub secret: SecretString,
+}
+
 /// A flow at the provider: the record behind `state`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PendingAuthorization {
@@ -69,6 +78,9 @@ pub struct PendingAuthorization {
     pub binding: Binding,
     #[serde(with = "sealed_option")]
     pub pkce_verifier: Option<SecretString>,
+    /// With which a flow of OAuth 1.0a began.
+    #[serde(default)]
+    pub temporary: Option<TemporaryCredentials>,
     pub expires_at: Timestamp,
 }
 

@@ -53,6 +53,8 @@ impl TokenAnswer {
 pub struct IssuedTokens {
     pub access_token: SecretString,
     pub refresh_token: Option<SecretString>,
+    /// Of OAuth 1.0a: calls are signed with it.
+    pub token_secret: Option<SecretString>,
     pub token_type: String,
     /// Counted from the start of the request; `None` when the token does not expire.
     pub expires_at: Option<Timestamp>,

@@ -25,9 +25,29 @@ pub struct AuthorizeInput<'a> {
 }
 
 pub fn build(input: &AuthorizeInput<'_>) -> Result<Url, BuildError> {
+    let lists = lists_of(input.provider, input.scopes);
+    assemble(input, &lists, &standard(input, &lists)?)
+}
+
+/// RFC 5849 2.2: the flow is known by the token of its temporary credentials; its state went with the callback's
+/// address before.
+pub fn of_oauth1(input: &AuthorizeInput<'_>, token: &str) -> Result<Url, BuildError> {
+    let lists = lists_of(input.provider, input.scopes);
+    let scopes = lists.iter().map(|(name, scope)| (*name, scope.as_str()));
+    assemble(input, &lists, &[("oauth_token", token)].into_iter().chain(scopes).collect::<Vec<_>>())
+}
+
+fn lists_of<'a>(provider: &'a Provider, scopes: &[String]) -> Vec<(&'a str, String)> {
+    scope_lists(provider.scopes(), &provider.scopes().asked(scopes))
+}
+
+/// The `scope` param for what the tenant names.
+pub(super) fn scope_of(provider: &Provider, scopes: &[String]) -> String {
+    lists_of(provider, scopes).into_iter().next().map(|(_, scope)| scope).unwrap_or_default()
+}
+
+fn assemble(input: &AuthorizeInput<'_>, lists: &[(&str, String)], standard: &[(&str, &str)]) -> Result<Url, BuildError> {
     let spec = &input.provider.spec().authorize;
-    let asked = spec.scopes.asked(input.scopes);
-    let lists = scope_lists(&spec.scopes, &asked);
     let scope = lists.first().map_or("", |(_, scope)| scope.as_str());
     let mut values = Values::default();
     set_params(&mut values, input.provider, |name| input.params.get(name).map(String::as_str))?;
@@ -36,7 +56,7 @@ pub fn build(input: &AuthorizeInput<'_>) -> Result<Url, BuildError> {
     values.set("state", input.state);
     values.set("scope", scope);
 
-    let mut pairs = named(spec, &standard(input, &lists)?);
+    let mut pairs = named(spec, standard);
     for (name, template) in &spec.params {
         pairs.retain(|(known, _)| known != name);
         pairs.push((name.clone(), template.render(&values)?));

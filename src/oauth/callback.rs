@@ -66,6 +66,8 @@ pub enum CallbackError {
     WrongIssuer,
     #[error("the callback is not signed with the client's secret")]
     BadSignature,
+    #[error("the callback brings another token than the flow began with")]
+    OtherToken,
 }
 
 /// Errors by which providers say that the end user declined.
@@ -78,6 +80,8 @@ const DENIALS: &[&str] = &[
     "cancelled",
     "canceled",
     "consent_declined",
+    "user_refused",
+    "permission_denied",
 ];
 
 /// Judges the pairs of a query or a posted form, for the client with this secret.
@@ -161,7 +165,7 @@ pub(super) fn check_signature(
     mac.verify_slice(&signature).map_err(|_| CallbackError::BadSignature)
 }
 
-fn refusal(error: &str) -> CallbackError {
+pub(super) fn refusal(error: &str) -> CallbackError {
     match plain_code(error) {
         Some(code) if DENIALS.contains(&code.to_ascii_lowercase().as_str()) => CallbackError::Denied,
         Some(code) => CallbackError::ProviderError(code),

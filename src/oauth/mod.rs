@@ -11,6 +11,7 @@ pub mod discovery;
 mod expiry;
 pub mod install;
 pub mod jwt;
+pub mod oauth1;
 pub mod pkce;
 mod provider_error;
 pub mod provider_file;

@@ -20,7 +20,7 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 use FailureClass::{DeadGrant, InDoubt, IntegrationBroken, Misconfigured, Throttled};
 
 /// Codes that mean the same everywhere. RFC 6749 5.2 and 4.1.2.1, RFC 8628 3.5, OpenID Connect Core
-/// 3.1.2.6, and what several large providers answer in their stead.
+/// 3.1.2.6, what several large providers answer in their stead, and the problems of OAuth 1.0a.
 const CODES: &[(&str, FailureClass)] = &[
     ("invalid_grant", DeadGrant),
     ("bad_refresh_token", DeadGrant),
@@ -36,6 +36,16 @@ const CODES: &[(&str, FailureClass)] = &[
     ("invalid_code", DeadGrant),
     ("code_already_used", DeadGrant),
     ("code_expired", DeadGrant),
+    ("token_used", DeadGrant),
+    ("token_rejected", DeadGrant),
+    ("verifier_invalid", DeadGrant),
+    ("consumer_key_unknown", IntegrationBroken),
+    ("consumer_key_rejected", IntegrationBroken),
+    ("consumer_key_refused", IntegrationBroken),
+    ("signature_invalid", IntegrationBroken),
+    ("signature_method_rejected", Misconfigured),
+    ("timestamp_refused", Misconfigured),
+    ("nonce_used", Misconfigured),
     ("invalid_client", IntegrationBroken),
     ("invalid_client_id", IntegrationBroken),
     ("bad_client_secret", IntegrationBroken),

@@ -2,6 +2,7 @@
 //! place; what cannot stand there is an error, never sent.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 use url::form_urlencoded;
@@ -16,6 +17,7 @@ use crate::domain::secret::ExposeSecret;
 use super::client::Client;
 use super::client_auth::{self, Proof};
 use super::jwt::JwtError;
+use super::oauth1::SignError;
 use super::signed;
 
 /// Longest that the file's own params may be together, in bytes: some tokens of the longest kind.
@@ -50,6 +52,12 @@ pub enum BuildError {
     NotRefreshable,
     #[error("the setting `{0}`, a key, {1}")]
     BadKey(String, JwtError),
+    #[error("the flow has no temporary credentials")]
+    NoTemporaryCredentials,
+    #[error("the moment of the call was not handed in")]
+    NoMoment,
+    #[error("the call cannot be signed: {0}")]
+    Unsigned(#[from] SignError),
 }
 
 impl From<RenderError> for BuildError {
@@ -124,9 +132,17 @@ fn set_metadata<'a>(values: &mut Values<'a>, provider: &'a Provider, client: &Cl
     }
 }
 
+/// What a callback that was just judged brought. What it did not is empty, so that a param made of it is left out.
+pub(super) fn set_kept<'a>(values: &mut Values<'a>, provider: &'a Provider, kept: &'a BTreeMap<String, String>) {
+    for name in &provider.spec().callback.keep {
+        let value = kept.get(name).map_or("", String::as_str);
+        values.set(format!("callback.{name}"), from_callback(provider, name, value.into()));
+    }
+}
+
 /// A value of the callback as it stands in a request: of one that names a host, the host, which is judged again.
 /// What is not the provider's is empty, and an empty host makes no URL.
-pub(super) fn from_callback<'a>(provider: &Provider, name: &str, value: Cow<'a, str>) -> Cow<'a, str> {
+fn from_callback<'a>(provider: &Provider, name: &str, value: Cow<'a, str>) -> Cow<'a, str> {
     match provider.spec().callback.hosts.get(name) {
         Some(rule) => rule.host_of(&value).unwrap_or_default().into(),
         None => value,

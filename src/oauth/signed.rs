@@ -188,6 +188,7 @@ mod tests {
                 verifier: None,
                 state: "st",
                 scopes: &[],
+                temporary: None,
             };
             exchange(&acme(changes), &client, &flow)
         }

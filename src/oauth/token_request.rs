@@ -6,16 +6,18 @@ use std::collections::BTreeMap;
 use crate::domain::call::{HttpAnswer, HttpCall};
 use crate::domain::connection::Tokens;
 use crate::domain::ids::TokenSetName;
+use crate::domain::link::TemporaryCredentials;
 use crate::domain::provider::request::RevokedToken;
-use crate::domain::provider::{AfterConnectSpec, Provider, RefreshClass, RefreshWith, RequestSpec};
+use crate::domain::provider::{AfterConnectSpec, GrantType, Provider, RefreshClass, RefreshWith, RequestSpec};
 use crate::domain::secret::{ExposeSecret, SecretString};
 use crate::domain::tokens::{ProviderFailure, TokenAnswer};
 
 use jiff::Timestamp;
 
-use super::authorize_url::scope_lists;
+use super::authorize_url::{scope_lists, scope_of};
 use super::client::Client;
-use super::request::{BuildError, build, from_callback, values_of};
+use super::oauth1;
+use super::request::{BuildError, build, set_kept, values_of};
 use super::token_response::{Found, judge_lookup};
 
 /// What an exchange needs of its flow: of a `ValidCallback`, or of a held authorization.
@@ -30,23 +32,23 @@ pub struct Authorization<'a> {
     pub state: &'a str,
     /// As the tenant named them.
     pub scopes: &'a [String],
+    /// With which a flow of OAuth 1.0a began.
+    pub temporary: Option<&'a TemporaryCredentials>,
 }
 
 pub fn exchange(provider: &Provider, client: &Client<'_>, flow: &Authorization<'_>) -> Result<HttpCall, BuildError> {
+    if provider.grant() == GrantType::Oauth1 {
+        return oauth1::exchange(provider, client, flow);
+    }
     let code = flow.code.expose_secret();
     let verifier = flow.verifier.map(ExposeSecret::expose_secret);
-    let lists = scope_lists(provider.scopes(), &provider.scopes().asked(flow.scopes));
     let mut values = values_of(provider, client)?;
     values.set("code", code);
     values.set("state", flow.state);
-    values.set("scope", lists.first().map_or("", |(_, scope)| scope.as_str()));
+    values.set("scope", scope_of(provider, flow.scopes));
     values.set("redirect_uri", flow.redirect_uri);
     values.set("code_verifier", verifier.unwrap_or_default());
-    for name in &provider.spec().callback.keep {
-        // What the callback did not bring is empty, so that a param made of it is left out.
-        let value = flow.kept.get(name).map_or("", String::as_str);
-        values.set(format!("callback.{name}"), from_callback(provider, name, value.into()));
-    }
+    set_kept(&mut values, provider, flow.kept);
     let mut standard = vec![("grant_type", "authorization_code"), ("code", code), ("redirect_uri", flow.redirect_uri)];
     standard.extend(verifier.map(|verifier| ("code_verifier", verifier)));
     build((provider, &provider.spec().token), client, values, &standard)
@@ -123,7 +125,8 @@ pub fn revoke(provider: &Provider, client: &Client<'_>, tokens: &Tokens) -> Resu
     values.set("refresh_token", refresh.map_or("", |(token, _)| token));
     let mut standard = vec![(spec.param.as_str(), token)];
     standard.extend(spec.hint.then_some(("token_type_hint", hint)));
-    build((provider, &spec.request), client, values, &standard).map(Some)
+    let call = build((provider, &spec.request), client, values, &standard)?;
+    oauth1::signed(provider, client, call, Some((access.0, tokens.secret.as_ref())), &[]).map(Some)
 }
 
 /// A look-up to make with a new token, and how to read its answer.
@@ -167,7 +170,11 @@ pub fn look_up<'a>(
     values.set("access_token", tokens.access_token.expose_secret());
     values.set("token_type", tokens.token_type.as_str());
     match build((provider, &step.request), client, values, &[]) {
-        Ok(call) => Ok(Some(Lookup { call, provider, step })),
+        Ok(call) => {
+            let credentials = (tokens.access_token.expose_secret(), tokens.token_secret.as_ref());
+            let call = oauth1::signed(provider, client, call, Some(credentials), &[])?;
+            Ok(Some(Lookup { call, provider, step }))
+        }
         Err(BuildError::BadUrl) if step.optional => Ok(None),
         Err(error) => Err(error),
     }
@@ -216,6 +223,7 @@ mod tests {
             verifier: Some(&"v".into()),
             state: "st",
             scopes: &["r".to_owned(), "w".to_owned()],
+            temporary: None,
         };
         exchange(&acme(changes), &tenant.client(), &flow)
     }
@@ -224,6 +232,7 @@ mod tests {
         Tokens {
             access: "at".into(),
             refresh: refresh.map(Into::into),
+            secret: None,
             token_type: "Bearer".to_owned(),
             obtained_at: Timestamp::UNIX_EPOCH,
             expires_at: None,
@@ -328,7 +337,15 @@ mod tests {
         let (provider, tenant) = (acme(changes), Tenant { secret: Some("key".into()), ..tenant(&[]) });
         let scopes: [String; 0] = [];
         let (code, kept) = ("c".into(), BTreeMap::new());
-        let flow = Authorization { code: &code, kept: &kept, redirect_uri: "", verifier: None, state: "", scopes: &scopes };
+        let flow = Authorization {
+            code: &code,
+            kept: &kept,
+            redirect_uri: "",
+            verifier: None,
+            state: "",
+            scopes: &scopes,
+            temporary: None,
+        };
         let moment = Moment { now: Timestamp::from_millisecond(1_795_000_000_123).unwrap(), random: [7; 16] };
         let call = exchange(&provider, &tenant.client().at(moment), &flow).unwrap();
         assert_eq!(header(&call, "x-time"), Some("1795000000 1795000000123"));
@@ -404,6 +421,7 @@ mod tests {
         let issued = IssuedTokens {
             access_token: "at".into(),
             refresh_token: None,
+            token_secret: None,
             token_type: "Bearer".to_owned(),
             expires_at: None,
             refresh_expires_at: None,

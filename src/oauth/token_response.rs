@@ -12,7 +12,8 @@ use serde_json::Value;
 use crate::domain::call::HttpAnswer;
 use crate::domain::ids::TokenSetName;
 use crate::domain::provider::response::{ErrorRules, Pointer, ResponseSpec, SetSpec, Source};
-use crate::domain::provider::{AfterConnectSpec, Provider, RefreshWith};
+use crate::domain::provider::{AfterConnectSpec, GrantType, Provider, RefreshWith};
+use crate::domain::secret::SecretString;
 use crate::domain::tokens::{FailureClass, IssuedTokens, KEPT_DEPTH_MAX, ProviderFailure, TokenAnswer, is_within_depth};
 
 use super::answer::Body;
@@ -30,8 +31,17 @@ const SCOPES_MAX: usize = 500;
 pub fn judge_exchange(provider: &Provider, answer: &HttpAnswer, started: Timestamp) -> Result<TokenAnswer, ProviderFailure> {
     let spec = provider.spec();
     judge(&spec.response, &spec.response.sets, &spec.errors, answer, started)
-        .map(|answer| unneeded_left_out(provider, answer))
+        .map(|answer| typed(provider, unneeded_left_out(provider, answer)))
         .map_err(|failure| of_grant(provider, failure))
+}
+
+/// The answers of OAuth 1.0a name no type.
+fn typed(provider: &Provider, mut answer: TokenAnswer) -> TokenAnswer {
+    let grant = provider.grant();
+    if grant == GrantType::Oauth1 {
+        answer.sets.values_mut().for_each(|tokens| tokens.token_type = grant.token_type().to_owned());
+    }
+    answer
 }
 
 /// A refresh token that nothing is made with is not kept.
@@ -161,6 +171,7 @@ fn issued(response: &ResponseSpec, set: &SetSpec, body: &Value, started: Timesta
     Some(IssuedTokens {
         access_token: token(first(&fields.access_token, at))?.into(),
         refresh_token: token(first(&fields.refresh_token, at)).map(Into::into),
+        token_secret: first(&fields.token_secret, at).and_then(token_secret),
         token_type: token_type.map_or_else(|| "Bearer".to_owned(), canonical_type),
         expires_at: expiry::ends(expiry, first(&fields.expires_in, at), first(&fields.expires_at, at), started),
         refresh_expires_at: expiry::refresh_ends(expiry.unit, life, end, started),
@@ -174,9 +185,15 @@ fn first<'a>(pointers: &[Pointer], body: &'a Value) -> Option<&'a Value> {
 }
 
 /// A token is visible ASCII (RFC 6749 A.12): anything else could not be sent in a header.
-fn token(value: Option<&Value>) -> Option<&str> {
+pub(super) fn token(value: Option<&Value>) -> Option<&str> {
     let text = value?.as_str()?;
     (!text.is_empty() && text.len() <= TOKEN_MAX && text.bytes().all(|b| (0x20..0x7f).contains(&b))).then_some(text)
+}
+
+/// Some providers of OAuth 1.0a give an empty one.
+fn token_secret(value: &Value) -> Option<SecretString> {
+    let text = value.as_str()?;
+    (text.len() <= TOKEN_MAX && !text.chars().any(char::is_control)).then(|| text.into())
 }
 
 fn is_token_type(text: &str) -> bool {

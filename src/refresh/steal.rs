@@ -178,6 +178,7 @@ mod tests {
         Tokens {
             access: "a".into(),
             refresh: Some("r".into()),
+            secret: None,
             token_type: "Bearer".into(),
             obtained_at: Timestamp::UNIX_EPOCH,
             expires_at: Some(at(1_000).now),

@@ -1,5 +1,7 @@
 //! Connections: listing, showing, importing, and ending them.
 
+mod imports;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +18,8 @@ use crate::domain::ids::{Account, ConnectionId, EndUserId, GrantId, IntegrationN
 use crate::domain::page::{Limit, Page};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
-use crate::domain::secret::{ExposeSecret, SecretString};
-use crate::domain::tokens::{IssuedTokens, KEPT_DEPTH_MAX, TokenAnswer, is_within_depth};
+use crate::domain::secret::SecretString;
+use crate::domain::tokens::{IssuedTokens, TokenAnswer};
 use crate::oauth::{token_request, token_response};
 use crate::ports::entropy::random;
 use crate::ports::outbound::Outbound;
@@ -28,11 +30,11 @@ pub use crate::store::ConnectionFilter as Filter;
 use super::Core;
 use super::cached::Cached;
 use super::integrations::{Active, Integrations};
+use imports::{check_import, check_signed};
 
 /// A tombstone outlives every flight, cache and paused node by far.
 const TOMBSTONE: Duration = Duration::from_secs(30 * 86_400);
 const HISTORY_SHOWN: usize = 100;
-const TOKEN_MAX: usize = 16 * 1024;
 /// A change that loses a race is judged anew, so often.
 const TRIES: usize = 8;
 const REVOKE_DEADLINE: Duration = Duration::from_secs(10);
@@ -73,6 +75,8 @@ pub struct Import {
     pub token_set: TokenSetName,
     pub access_token: SecretString,
     pub refresh_token: Option<SecretString>,
+    /// Of OAuth 1.0a.
+    pub token_secret: Option<SecretString>,
     pub token_type: Option<String>,
     pub expiry: Option<Expiry>,
     pub scopes: Option<Vec<String>>,
@@ -158,6 +162,7 @@ impl Connections {
         check_import(&import)?;
         let which = import.which.clone();
         let active = self.integrations.active(tenant, &which.provider, &which.integration).await?;
+        check_signed(&import, active.provider.grant())?;
         let settled =
             active.provider.settle_params(&import.params, crate::domain::provider::NeededBy::Link, &active.integration.params)?;
         let id = which.id(tenant);
@@ -230,7 +235,8 @@ impl Connections {
         let issued = IssuedTokens {
             access_token: import.access_token,
             refresh_token: import.refresh_token,
-            token_type: import.token_type.unwrap_or_else(|| "Bearer".to_owned()),
+            token_secret: import.token_secret,
+            token_type: import.token_type.unwrap_or_else(|| active.provider.grant().token_type().to_owned()),
             expires_at: import.expiry.map(|expiry| expiry.moment(now)).transpose()?,
             refresh_expires_at: None,
             scopes: import.scopes,
@@ -355,20 +361,6 @@ impl Which {
         let integration = crate::domain::ids::IntegrationId::derive(tenant, &self.provider, &self.integration);
         ConnectionId::derive(tenant, &self.end_user, &integration, &self.account)
     }
-}
-
-fn check_import(import: &Import) -> Result<(), Refusal> {
-    for (field, token) in [("access_token", Some(&import.access_token)), ("refresh_token", import.refresh_token.as_ref())] {
-        let Some(token) = token else { continue };
-        let text = token.expose_secret();
-        if text.is_empty() || text.len() > TOKEN_MAX || text.chars().any(char::is_control) {
-            return Err(Refusal::field(field, format!("must have 1 to {TOKEN_MAX} bytes and no control characters")));
-        }
-    }
-    if !import.metadata.values().all(|value| is_within_depth(value, KEPT_DEPTH_MAX - 1)) {
-        return Err(Refusal::field("metadata", format!("must not nest deeper than {KEPT_DEPTH_MAX} levels")));
-    }
-    Ok(())
 }
 
 fn joined<T>(task: Result<Result<T, Refusal>, tokio::task::JoinError>) -> Result<T, Refusal> {

@@ -12,7 +12,7 @@ use crate::domain::caller::Caller;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::{IntegrationId, IntegrationName, ProviderId, TenantId};
 use crate::domain::integration::{Confirm, Integration};
-use crate::domain::provider::{NeededBy, Owner, Provider};
+use crate::domain::provider::{GrantType, NeededBy, Owner, Provider};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 use crate::oauth::client::{Client, NOTHING};
@@ -22,7 +22,6 @@ use super::Core;
 use super::cached::{Cached, Trust};
 use super::catalogue::Catalogue;
 use super::defined::Defined;
-
 use checks::{check, check_keys, check_move};
 
 const INTEGRATIONS_MAX: usize = 1_000;
@@ -61,6 +60,20 @@ pub struct EnableProvider {
     pub install_url: Option<String>,
     /// The provider's own settings.
     pub params: BTreeMap<String, String>,
+}
+
+impl EnableProvider {
+    /// OAuthHandler calls the consumer key and secret of OAuth 1.0a `api_key` and `api_secret`.
+    fn named_for(mut self, provider: &Provider) -> Self {
+        if provider.grant() == GrantType::Oauth1
+            && let (Some(key), Some(secret)) = (&self.api_key, &self.api_secret)
+        {
+            self.client_id = Some(key.expose_secret().to_owned());
+            self.client_secret = Some(secret.clone());
+            (self.api_key, self.api_secret) = (None, None);
+        }
+        self
+    }
 }
 
 /// An integration as its tenant sees it, with what to do next.
@@ -113,6 +126,7 @@ impl Integrations {
         if before.is_none() {
             self.check_room(tenant).await?;
         }
+        let asked = asked.named_for(&provider);
         let integration = self.settled(tenant, &provider, name, asked, before.as_ref().map(|stored| &stored.value))?;
         self.note_installs(&integration).await?;
         let version = before.as_ref().map(|stored| stored.version);

@@ -14,6 +14,7 @@ pub mod nodes;
 pub mod refresh;
 pub mod resume;
 pub mod sandbox;
+pub mod signing;
 pub mod standing;
 pub mod sweep;
 pub mod vault;

@@ -1,6 +1,8 @@
 //! get-access-token: a working token for an end user. The fresh path writes nothing and, with a warm
 //! cache, reads nothing.
 
+mod failing;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +23,10 @@ use super::connect::{Connect, MadeLink};
 use super::fetched::Fetched;
 use super::integrations::{Active, Integrations};
 use super::refresh::{Order, Outcome, Refresher, Setback, Why};
+use super::signing::Signing;
+
+pub use failing::Failing;
+use failing::failing;
 
 /// A flight may end without an answer for this caller's generation (a new consent came in between);
 /// then it is looked at anew, so often.
@@ -62,15 +68,8 @@ pub struct Served {
     pub warning: Option<Warning>,
     /// Of [`Warning::RefreshFailing`] and [`Warning::ReauthorizationRequired`].
     pub failing: Option<Failing>,
-}
-
-/// A refresh that fails.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failing {
-    /// A plain code.
-    pub reason: String,
-    pub at: Option<Timestamp>,
-    pub retry_at: Option<Timestamp>,
+    /// Where the provider's calls are signed.
+    pub signing: Option<Signing>,
 }
 
 /// Why a served token is not as good as it could be.
@@ -136,7 +135,12 @@ impl Vault {
     pub async fn token(&self, caller: &Caller, query: TokenQuery) -> Result<Served, Refusal> {
         let tenant = caller.require(Scope::TokensRead)?;
         let active = self.integrations.active(tenant, &query.provider, &query.integration).await?;
-        let asked = Asked { caller, active, query: &query };
+        let served = self.served(Asked { caller, active: active.clone(), query: &query }).await?;
+        Ok(Served { signing: Signing::of(&active, &served.connection)?, ..served })
+    }
+
+    async fn served(&self, asked: Asked<'_>) -> Result<Served, Refusal> {
+        let (tenant, query) = (asked.caller.tenant(), asked.query);
         let id = ConnectionId::derive(tenant, &query.end_user, &asked.active.integration.id, &query.account);
         let key = || keys::connection(tenant, &id);
         let mut found = self.look_up(&id, key).await?;
@@ -380,15 +384,5 @@ fn order(active: &Active, found: &Found<Connection>, set: &TokenSetName, generat
 
 fn served(found: &Found<Connection>, set: TokenSetName, now: Timestamp, warning: Option<Warning>) -> Served {
     let failing = warning.filter(|warning| warning.is_of_a_failure()).and_then(|_| failing(&found.record, &set));
-    Served { connection: found.record.clone(), set, now, warning, failing }
-}
-
-/// What the record says of the last refresh, or of the whole connection.
-fn failing(connection: &Connection, set: &TokenSetName) -> Option<Failing> {
-    let of_set = connection.set(set).and_then(|set| set.last_error.as_ref());
-    let of_set = of_set.map(|error| Failing { reason: error.code.clone(), at: Some(error.at), retry_at: error.retry_at });
-    let of_status = || connection.status.explained();
-    of_set.or_else(|| {
-        of_status().map(|status| Failing { reason: status.reason.to_owned(), at: Some(status.since), retry_at: None })
-    })
+    Served { connection: found.record.clone(), set, now, warning, failing, signing: None }
 }

@@ -91,6 +91,7 @@ impl Nodes {
             token_set: TokenSetName::default_set(),
             access_token: issued.access.clone().into(),
             refresh_token: Some(issued.refresh.clone().into()),
+            token_secret: None,
             token_type: None,
             expiry: Some(Expiry::Within(jiff::SignedDuration::from_secs(3600))),
             scopes: None,

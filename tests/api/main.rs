@@ -10,6 +10,8 @@ mod figures;
 mod forbidden;
 #[path = "../support/ledger/mod.rs"]
 mod ledger;
+#[path = "../support/oauth1.rs"]
+mod oauth1_server;
 #[path = "../support/oidc.rs"]
 mod oidc;
 #[path = "../support/redis.rs"]
@@ -37,6 +39,7 @@ mod journey;
 mod lifecycle;
 mod misbehaviour;
 mod nodes;
+mod oauth1;
 mod oauthhandler;
 mod patterns;
 mod races;

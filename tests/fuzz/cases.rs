@@ -2,8 +2,8 @@
 
 use claviger::domain::call::HttpAnswer;
 use claviger::domain::ids::{ProviderId, TokenSetName};
-use claviger::domain::provider::Provider;
 use claviger::domain::provider::template::{RENDERED_MAX, Template, UrlTemplate, Values};
+use claviger::domain::provider::{GrantType, Provider};
 use claviger::domain::secret::ExposeSecret;
 use claviger::domain::tokens::{ProviderFailure, TokenAnswer};
 use claviger::oauth::callback::{self, CODE_MAX};
@@ -12,7 +12,7 @@ use claviger::oauth::jwt::{self, SigningKey};
 use claviger::oauth::provider_file::{Definition, Source, issuer_of, parse, parse_own};
 use claviger::oauth::token_response::{KEPT_MAX, judge_exchange, judge_refresh, judge_revoke};
 use claviger::oauth::vectors::keys;
-use claviger::oauth::{discovery, install, token_request, vectors};
+use claviger::oauth::{discovery, install, oauth1, token_request, vectors};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -84,7 +84,7 @@ fn value_for(dice: &mut Dice) -> String {
 }
 
 fn callback(dice: &mut Dice, scenery: &Scenery) {
-    const PARTS: [&str; 12] = [
+    const PARTS: [&str; 18] = [
         "code=c",
         "auth_code=c%20d",
         "state=s",
@@ -97,6 +97,12 @@ fn callback(dice: &mut Dice, scenery: &Scenery) {
         "error_description=No+way",
         "iss=",
         "code=%F0%9F%92%A5",
+        "oauth_token=TOKEN",
+        "oauth_token=OTHER",
+        "oauth_verifier=v",
+        "oauth_verifier=",
+        "denied=TOKEN",
+        "oauth_problem=user_refused",
     ];
     let many = if dice.one_in(50) { 120 } else { 6 };
     let query: Vec<&str> = (0..dice.below(many)).map(|_| dice.pick(&PARTS)).collect();
@@ -109,7 +115,13 @@ fn callback(dice: &mut Dice, scenery: &Scenery) {
             assert!(install::is_install(&pairs) && pairs.iter().all(|(name, _)| name != "error"));
             assert!(settings.iter().all(|(name, value)| declared[name].fault(value).is_none()));
         }
-        let Ok(valid) = callback::validate(provider, Some(&secret), &pairs) else { continue };
+        let valid = match provider.grant() {
+            GrantType::Oauth1 => oauth1::validate(provider, "TOKEN", &pairs),
+            _ => callback::validate(provider, Some(&secret), &pairs),
+        };
+        let Ok(valid) = valid else { continue };
+        let is_of_the_flow = pairs.iter().any(|(name, value)| name == "oauth_token" && value == "TOKEN");
+        assert!(provider.grant() != GrantType::Oauth1 || is_of_the_flow, "another flow's token");
         let code = valid.code().expose_secret();
         assert!(!code.is_empty() && code.len() <= CODE_MAX && !code.chars().any(char::is_control));
         assert!(valid.kept().values().all(|kept| kept.len() <= callback::KEPT_MAX));
@@ -154,6 +166,13 @@ fn judge(provider: &Provider, said: &HttpAnswer) {
                 }
             }
         }
+    }
+    match oauth1::judge_request_token(provider, said, started) {
+        Ok(temporary) => {
+            let token = temporary.token.expose_secret();
+            assert!((200..300).contains(&said.status) && !token.is_empty() && token.len() <= said.body.len());
+        }
+        Err(failure) => check_failure(&failure, said),
     }
     for set in ["default", "bot", "user"] {
         match judge_refresh(provider, &TokenSetName::parse(set).unwrap(), said, started) {
@@ -201,7 +220,7 @@ fn said(dice: &mut Dice) -> HttpAnswer {
     HttpAnswer { status: STATUS[dice.below(STATUS.len())], headers, body }
 }
 
-const FIELDS: [&str; 32] = [
+const FIELDS: [&str; 35] = [
     "device_code",
     "user_code",
     "verification_uri",
@@ -233,6 +252,9 @@ const FIELDS: [&str; 32] = [
     "revocation_endpoint",
     "code_challenge_methods_supported",
     "type",
+    "oauth_token",
+    "oauth_token_secret",
+    "oauth_callback_confirmed",
     "é",
 ];
 
@@ -245,7 +267,7 @@ fn object(dice: &mut Dice) -> Value {
 }
 
 fn value(dice: &mut Dice, depth: usize) -> Value {
-    const TEXTS: [&str; 14] = [
+    const TEXTS: [&str; 15] = [
         "t",
         "Bearer",
         "a b,c",
@@ -260,6 +282,7 @@ fn value(dice: &mut Dice, depth: usize) -> Value {
         "https://acme.example/t",
         "",
         "NaN",
+        "true",
     ];
     match dice.below(if depth == 0 { 6 } else { 9 }) {
         0 => Value::Null,

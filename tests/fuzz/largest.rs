@@ -231,6 +231,7 @@ fn no_definition_makes_a_request_of_unbounded_size() {
     let tokens = Tokens {
         access: long.as_str().into(),
         refresh: Some(long.as_str().into()),
+        secret: None,
         token_type: "Bearer".to_owned(),
         obtained_at: Timestamp::UNIX_EPOCH,
         expires_at: None,

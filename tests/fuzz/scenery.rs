@@ -48,8 +48,8 @@ request = { url = "https://acme.example/revoke" }
 "#;
 
 /// Plain; with envelopes, fallbacks and rules; with several token sets, a checked callback and look-ups; with what is signed;
-/// with a code for another device; with installs.
-const KINDS: [&str; 6] = [
+/// of OAuth 1.0a; with a code for another device; with installs.
+const KINDS: [&str; 7] = [
     r#"
 token = { url = "https://acme.example/token" }
 refresh = { class = "rotate_plain" }
@@ -102,6 +102,20 @@ drop = ["jti"]
 [jwt.shared]
 alg = "HS256"
 key = "client_secret"
+"#,
+    r#"
+grant = "oauth1"
+oauth1 = { signature_method = "HMAC-SHA256", params_in = "header", realm = "{client_id}" }
+request_token = { url = "https://acme.example/initiate", params = { scope = "{scope}" } }
+token = { url = "https://acme.example/token", params = { realm = "{callback.realm}" } }
+revoke = { url = "https://acme.example/revoke" }
+callback = { keep = ["realm"] }
+response = { keep = { x = "/x" }, subject = "/id" }
+after_connect = [{ name = "who", url = "https://acme.example/me", keep = { id = "/id" } }]
+[[test]]
+step = "request_token"
+request = { url = "https://acme.example/initiate" }
+answer = "{}"
 "#,
     r#"
 grant = "device_code"
@@ -175,6 +189,7 @@ pub fn client(secret: &SecretString) -> Client<'_> {
 
 fn acme(kind: &str) -> String {
     let (papers, tests) = ACME.split_once("[[test]]").expect("tests");
+    let papers = if kind.contains("oauth1") { papers.replace("optional", "off") } else { papers.to_owned() };
     format!("{papers}{kind}[[test]]{tests}")
 }
 

@@ -68,6 +68,7 @@ pub fn answer(access: u32, refresh: Option<u32>, started: Timestamp) -> TokenAns
     let issued = IssuedTokens {
         access_token: access.to_string().into(),
         refresh_token: refresh.map(|token| token.to_string().into()),
+        token_secret: None,
         token_type: String::new(),
         expires_at: Some(Timestamp::from_millisecond(started.as_millisecond() + LIFE as i64).unwrap()),
         refresh_expires_at: None,
@@ -104,6 +105,7 @@ fn template() -> Connection {
     let issued = IssuedTokens {
         access_token: "first".into(),
         refresh_token: Some("1".into()),
+        token_secret: None,
         token_type: String::new(),
         expires_at: Some(begin),
         refresh_expires_at: None,

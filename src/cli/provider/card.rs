@@ -27,7 +27,11 @@ pub(super) fn print(card: &ProviderCard, out: &mut dyn Write) -> io::Result<()> 
     )?;
     line(out, "token sets", &card.token_sets.join(", "))?;
     line(out, "metadata", &card.metadata.join(", "))?;
-    line(out, "use", &format!("{}: {} TOKEN", card.usage.header, card.usage.scheme))?;
+    let sent = match &card.usage.signature {
+        Some(signature) => format!("each call is signed with {} (OAuth 1.0a)", signature.method),
+        None => format!("{}: {} TOKEN", card.usage.header, card.usage.scheme),
+    };
+    line(out, "use", &sent)?;
     line(out, "base URL", card.usage.base_url.as_deref().unwrap_or_default())?;
     for (name, value) in &card.usage.headers {
         line(out, "header", &format!("{name}: {value}"))?;

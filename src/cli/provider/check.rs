@@ -202,6 +202,8 @@ mod tests {
             "",
             "authorize.",
             "authorize.scopes.",
+            "oauth1.",
+            "request_token.",
             "callback.",
             "token.",
             "response.",

@@ -20,12 +20,14 @@ use crate::cli::failure::Failure;
 use crate::cli::out;
 use crate::domain::call::{HttpAnswer, HttpCall};
 use crate::domain::connection::Tokens;
-use crate::domain::provider::{NeededBy, Provider, RefreshWith, SettledParams};
+use crate::domain::link::TemporaryCredentials;
+use crate::domain::provider::{GrantType, NeededBy, Provider, RefreshWith, SettledParams};
 use crate::domain::secret::{ExposeSecret as _, SecretString};
 use crate::domain::tokens::{ProviderFailure, TokenAnswer};
 use crate::oauth::authorize_url::{self, AuthorizeInput};
 use crate::oauth::callback::{self, ValidCallback};
 use crate::oauth::client::{Client, Moment, NOTHING};
+use crate::oauth::oauth1;
 use crate::oauth::pkce::Pkce;
 use crate::oauth::token_request::{self, Authorization};
 use crate::oauth::token_response::{judge_exchange, judge_extend, judge_refresh, judge_revoke};
@@ -75,8 +77,7 @@ pub async fn walk(provider: &Provider, live: Live) -> Result<(), Failure> {
             "redirect URI  {}  (register it at the provider; any path of {address} is heard)",
             walk.redirect_uri
         ))?;
-        let (valid, pkce) = walk.consent(callbacks).await?;
-        walk.exchange(&valid, pkce.as_ref()).await?
+        walk.exchange(&walk.consent(callbacks).await?).await?
     };
     walk.look_up(&mut answer, false).await?;
     walk.refresh(answer).await
@@ -86,6 +87,13 @@ pub async fn walk(provider: &Provider, live: Live) -> Result<(), Failure> {
 fn of(provider: &Provider, params: &BTreeMap<String, String>, by: impl Fn(NeededBy) -> bool) -> BTreeMap<String, String> {
     let wanted = |name: &String| by(provider.spec().params.get(name).map_or(NeededBy::Integration, |param| param.needed_by));
     params.iter().filter(|(name, _)| wanted(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// What came of the browser's part.
+struct Consent {
+    valid: ValidCallback,
+    pkce: Option<Pkce>,
+    temporary: Option<TemporaryCredentials>,
 }
 
 struct Walk<'a> {
@@ -136,11 +144,12 @@ impl<'a> Walk<'a> {
     }
 
     /// The browser's part: out to the provider, and back to this machine.
-    async fn consent(&self, mut callbacks: mpsc::Receiver<Pairs>) -> Result<(ValidCallback, Option<Pkce>), Failure> {
+    async fn consent(&self, mut callbacks: mpsc::Receiver<Pairs>) -> Result<Consent, Failure> {
         let pkce = Pkce::for_use(self.provider.pkce(), random(&SystemEntropy)?);
         let state = hex::encode(random::<16>(&SystemEntropy)?);
         let nonce = self.provider.wants_nonce().then(|| state.clone());
-        let url = authorize_url::build(&AuthorizeInput {
+        let temporary = self.temporary_credentials(&state).await?;
+        let input = AuthorizeInput {
             provider: self.provider,
             client_id: &self.live.client_id,
             redirect_uri: &self.redirect_uri,
@@ -149,8 +158,12 @@ impl<'a> Walk<'a> {
             pkce_challenge: pkce.as_ref().map(|pkce| pkce.challenge.as_str()),
             nonce: nonce.as_deref(),
             params: &self.params,
-        })
-        .map_err(|cause| Failure::Failed(format!("the authorize URL cannot be built: {cause}")))?;
+        };
+        let url = match &temporary {
+            Some(temporary) => authorize_url::of_oauth1(&input, temporary.token.expose_secret()),
+            None => authorize_url::build(&input),
+        };
+        let url = url.map_err(|cause| Failure::Failed(format!("the authorize URL cannot be built: {cause}")))?;
         out::line(&format!("open this     {url}"))?;
         let late = || Failure::Failed(format!("nobody came back within {} s", self.live.patience.as_secs()));
         let pairs = loop {
@@ -161,16 +174,36 @@ impl<'a> Walk<'a> {
             }
             out::warn("a callback without this walk's state was not heeded");
         };
-        let valid = callback::validate(self.provider, self.live.client_secret.as_ref(), &pairs)
-            .map_err(|cause| Failure::Failed(cause.to_string()))?;
+        let valid = match &temporary {
+            Some(temporary) => oauth1::validate(self.provider, temporary.token.expose_secret(), &pairs),
+            None => callback::validate(self.provider, self.live.client_secret.as_ref(), &pairs),
+        };
+        let valid = valid.map_err(|cause| Failure::Failed(cause.to_string()))?;
         out::line(&format!("callback      a code of {} bytes{}", valid.code().expose_secret().len(), kept(valid.kept())))?;
-        Ok((valid, pkce))
+        Ok(Consent { valid, pkce, temporary })
     }
 
-    async fn exchange(&self, valid: &ValidCallback, pkce: Option<&Pkce>) -> Result<TokenAnswer, Failure> {
-        let verifier = pkce.map(|pkce| &pkce.verifier);
+    /// Where a flow begins with a call.
+    async fn temporary_credentials(&self, state: &str) -> Result<Option<TemporaryCredentials>, Failure> {
+        if self.provider.grant() != GrantType::Oauth1 {
+            return Ok(None);
+        }
+        let client = self.client()?;
+        let call = oauth1::callback_url(&self.redirect_uri, state)
+            .and_then(|callback| oauth1::request_token(self.provider, &client, &callback, &self.live.scopes));
+        let call = call.map_err(|cause| Failure::Failed(cause.to_string()))?;
+        let started = self.clock.now();
+        let raw = self.call("request-token", call).await?;
+        let judged = oauth1::judge_request_token(self.provider, &raw, started).map_err(refused("request-token"))?;
+        out::line(&format!("request-token a token of {} bytes", judged.token.expose_secret().len()))?;
+        Ok(Some(judged))
+    }
+
+    async fn exchange(&self, consent: &Consent) -> Result<TokenAnswer, Failure> {
+        let Consent { valid, pkce, temporary } = consent;
+        let (verifier, temporary) = (pkce.as_ref().map(|pkce| &pkce.verifier), temporary.as_ref());
         let (code, kept, state, scopes) = (valid.code(), valid.kept(), valid.state(), self.live.scopes.as_slice());
-        let flow = Authorization { code, kept, redirect_uri: &self.redirect_uri, verifier, state, scopes };
+        let flow = Authorization { code, kept, redirect_uri: &self.redirect_uri, verifier, state, scopes, temporary };
         let call = token_request::exchange(self.provider, &self.client()?, &flow);
         let started = self.clock.now();
         let answer = self.call("exchange", call.map_err(|cause| Failure::Failed(cause.to_string()))?).await?;

@@ -213,8 +213,20 @@ fn refreshing(card: &ProviderCard) -> String {
 }
 
 fn usage(out: &mut String, card: &ProviderCard) {
-    let scheme = [card.usage.scheme.as_str(), "TOKEN"].join(" ");
-    say(out, &format!("\n## Use\n\nSend `{}: {}`.", card.usage.header, scheme.trim()));
+    match &card.usage.signature {
+        Some(signature) => say(
+            out,
+            &format!(
+                "\n## Use\n\nSign each call as OAuth 1.0a (RFC 5849) has it, with {}, the params in the {}: the consumer key and secret are \
+                 your client id and secret, the token and its secret are `access_token` and `token_secret` of the answer.",
+                signature.method, signature.params_in
+            ),
+        ),
+        None => {
+            let scheme = [card.usage.scheme.as_str(), "TOKEN"].join(" ");
+            say(out, &format!("\n## Use\n\nSend `{}: {}`.", card.usage.header, scheme.trim()));
+        }
+    }
     if let Some(base) = &card.usage.base_url {
         say(out, &format!("The API is at `{base}`."));
     }

@@ -317,6 +317,7 @@ mod tests {
         Tokens {
             access: format!("at-{name}").into(),
             refresh: Some(format!("rt-{name}").into()),
+            secret: None,
             token_type: "Bearer".into(),
             obtained_at: at(obtained),
             expires_at: life.map(|life| at(obtained + life)),
@@ -335,6 +336,7 @@ mod tests {
         IssuedTokens {
             access_token: access.into(),
             refresh_token: refresh.map(Into::into),
+            token_secret: None,
             token_type: "Bearer".into(),
             expires_at: None,
             refresh_expires_at: None,

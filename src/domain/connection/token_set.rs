@@ -32,6 +32,9 @@ pub struct Tokens {
     pub access: SecretString,
     #[serde(with = "sealed_option")]
     pub refresh: Option<SecretString>,
+    /// Of OAuth 1.0a: calls are signed with it.
+    #[serde(default, with = "sealed_option", skip_serializing_if = "Option::is_none")]
+    pub secret: Option<SecretString>,
     pub token_type: String,
     /// When the request began whose answer brought them.
     pub obtained_at: Timestamp,
@@ -73,6 +76,7 @@ impl Tokens {
         Self {
             access: issued.access_token,
             refresh: issued.refresh_token.or_else(|| old.and_then(|old| old.refresh.clone())),
+            secret: issued.token_secret,
             token_type: issued.token_type,
             obtained_at,
             expires_at: issued.expires_at,

@@ -41,8 +41,11 @@ impl GrantType {
         matches!(self, GrantType::ClientCredentials | GrantType::JwtBearer)
     }
 
-    /// Whether there is code for it; a file with another one is refused.
-    pub(super) fn is_served(self) -> bool {
-        self != GrantType::Oauth1
+    /// What its tokens are, where an answer does not say: the scheme of the header that they go into.
+    pub fn token_type(self) -> &'static str {
+        match self {
+            GrantType::Oauth1 => "OAuth",
+            _ => "Bearer",
+        }
     }
 }

@@ -9,6 +9,7 @@ pub mod install;
 pub mod jwt;
 pub mod lifetimes;
 mod names;
+pub mod oauth1;
 pub mod param;
 pub mod redirects;
 pub mod request;
@@ -22,6 +23,7 @@ pub use grant::GrantType;
 pub use hosts::HostRule;
 pub use install::{InstallParam, InstallSpec};
 pub use lifetimes::{Rate, RefreshClass, RefreshSpec, RefreshWith};
+pub use oauth1::Oauth1Spec;
 pub use param::{Choice, NeededBy, ParamKind, ParamSpec};
 pub use redirects::{Loopback, RedirectRules};
 pub use request::{AfterConnectSpec, AuthorizeSpec, CallbackSpec, PkceUse, RequestSpec, RevokeSpec, ScopeSpec, UseSpec};
@@ -52,6 +54,8 @@ pub struct ProviderSpec {
     pub jwts: BTreeMap<String, jwt::JwtSpec>,
     /// With what the client proves itself, where it signs.
     pub client_assertion: Option<jwt::AssertionSpec>,
+    /// Of [`GrantType::Oauth1`] alone.
+    pub oauth1: Option<Oauth1Spec>,
     pub authorize: AuthorizeSpec,
     /// Where a code for another device is had.
     pub device: Option<RequestSpec>,
@@ -90,7 +94,8 @@ impl ProviderSpec {
         let extend = self.extend.as_ref().map(|extend| ("extend", extend));
         let revoke = self.revoke.as_ref().map(|revoke| ("revoke", &revoke.request));
         let device = self.device.as_ref().map(|device| ("device", device));
-        let named = [device, Some(("token", &self.token)), refresh, extend, revoke].into_iter().flatten();
+        let request_token = self.oauth1.as_ref().map(|oauth1| ("request_token", &oauth1.request_token));
+        let named = [device, request_token, Some(("token", &self.token)), refresh, extend, revoke].into_iter().flatten();
         let lookups = self.after_connect.iter().enumerate().map(|(at, step)| (format!("after_connect.{at}"), &step.request));
         named.map(|(at, request)| (at.to_owned(), request)).chain(lookups)
     }

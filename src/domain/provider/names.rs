@@ -6,6 +6,9 @@ pub(super) const MINT: &[&str] = &["client_id", "client_secret", "scope"];
 /// The device authorization request, and the token request that asks after its code.
 pub(super) const DEVICE: &[&str] = &["client_id", "client_secret", "scope"];
 pub(super) const POLL: &[&str] = &["client_id", "client_secret", "device_code", "scope"];
+/// Of OAuth 1.0a, whose secrets sign and are not sent.
+pub(super) const REQUEST_TOKEN: &[&str] = &["client_id", "scope"];
+pub(super) const OAUTH1_EXCHANGE: &[&str] = &["client_id", "redirect_uri", "scope", "state"];
 pub(super) const REFRESH: &[&str] = &["client_id", "client_secret", "refresh_token", "access_token", "scope", "redirect_uri"];
 pub(super) const EXTEND: &[&str] = &["client_id", "client_secret", "access_token", "redirect_uri"];
 pub(super) const REVOKE: &[&str] = &["client_id", "client_secret", "token", "refresh_token", "access_token", "redirect_uri"];

@@ -64,6 +64,8 @@ pub struct SetSpec {
 pub struct TokenFields {
     pub access_token: Vec<Pointer>,
     pub refresh_token: Vec<Pointer>,
+    /// Of OAuth 1.0a; elsewhere nowhere.
+    pub token_secret: Vec<Pointer>,
     pub token_type: Vec<Pointer>,
     pub expires_in: Vec<Pointer>,
     pub expires_at: Vec<Pointer>,

@@ -2,6 +2,7 @@
 //! with its place in the file.
 
 mod flows;
+mod oauth1;
 mod requests;
 mod signing;
 
@@ -43,6 +44,7 @@ pub fn faults(spec: &ProviderSpec) -> Vec<Fault> {
     check.install();
     check.signing();
     check.requests();
+    check.oauth1();
     check.lookups();
     check.responses();
     check.usage();
@@ -76,9 +78,6 @@ impl Check<'_> {
         }
         if spec.categories.is_empty() {
             self.fault("categories", "must name at least one category");
-        }
-        if !spec.grant.is_served() {
-            self.fault("grant", format!("is {:?}, which this version does not serve", spec.grant.as_str()));
         }
         for (name, _) in spec.callback.denied.iter().filter(|(name, _)| **name == spec.callback.code_param) {
             self.fault(format!("callback.denied.{name}"), "is the code's own param");
@@ -307,6 +306,7 @@ impl Check<'_> {
                         .access_token
                         .iter()
                         .chain(&response.fields.refresh_token)
+                        .chain(&response.fields.token_secret)
                         .map(|at| format!("{}{}", base.path, at.path))
                 })
                 .chain(["/id_token".to_owned(), "/access_token".to_owned(), "/refresh_token".to_owned()])

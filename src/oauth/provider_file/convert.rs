@@ -14,14 +14,16 @@ use crate::domain::provider::{
 
 use super::convert_flow::install_spec;
 use super::convert_grant::grant;
-use super::shape::{FileShape, HostShape, HostWord, KnownShape, LoopbackShape};
+use super::convert_oauth1::with_defaults;
+use super::shape::{FileShape, GrantShape, HostShape, HostWord, KnownShape, LoopbackShape};
 use super::shape_request::{
     ClassShape, ClientAuthShape, ClientSecretShape, LookupShape, RequestShape, RevokeShape, RevokedShape,
 };
 
 pub(super) fn provider(id: ProviderId, owner: Owner, file: &FileShape) -> Result<ProviderSpec, Vec<Fault>> {
     let mut convert = Convert::default();
-    let spec = convert.spec(id, owner, file);
+    let oauth1 = (file.grant == Some(GrantShape::Oauth1)).then(|| with_defaults(file));
+    let spec = convert.spec(id, owner, oauth1.as_ref().unwrap_or(file));
     if let Some(spec) = &spec {
         convert.scopes_of_tests(file, &spec.authorize.scopes);
     }
@@ -71,6 +73,7 @@ impl Convert {
         let params = params.collect();
         let (jwts, client_assertion) = (self.jwts(file), self.client_assertion(file));
         let authorize = self.authorize(file);
+        let oauth1 = self.oauth1(file);
         let token = self.request("token", &file.token.request(), None);
         let response = self.response("response", &file.response, None);
         let refresh = token.as_ref().zip(response.as_ref()).and_then(|(token, response)| self.refresh(file, token, response));
@@ -96,6 +99,7 @@ impl Convert {
             jwts,
             client_assertion,
             grant: grant(file.grant),
+            oauth1,
             authorize: authorize?,
             device,
             install: file.install.as_ref().map(install_spec),
@@ -111,14 +115,6 @@ impl Convert {
             usage: usage(file),
             redirects: redirects(file),
         })
-    }
-
-    fn date(&mut self, checked: toml::value::Datetime) -> Option<String> {
-        let date = checked.date.filter(|_| checked.time.is_none());
-        if date.is_none() {
-            self.fault("checked", "must be a date such as 2026-11-21, without quotes");
-        }
-        date.map(|date| date.to_string())
     }
 
     pub(super) fn template(&mut self, at: &str, text: &str) -> Option<Template> {

@@ -12,7 +12,7 @@ use crate::domain::provider::{RequestSpec, ScopeSpec};
 use super::convert::Convert;
 use super::convert_flow::by_device;
 use super::convert_grant::grant;
-use super::shape::{FileShape, Scalar};
+use super::shape::{FileShape, GrantShape, Scalar};
 use super::shape_request::{BasicShape, BodyShape, ClassShape, ClientAuthShape, MethodShape, RequestShape};
 use super::vector::{Step, VectorShape};
 
@@ -119,12 +119,15 @@ impl Convert {
         let minted = grant(file.grant).is_minted();
         let refreshes = !minted && file.refresh.class.is_some_and(|class| class != ClassShape::None);
         let by_device = by_device(file);
+        let oauth1 = file.grant == Some(GrantShape::Oauth1);
         let unsent = minted || by_device;
         let installs = file.install.as_ref().is_some_and(|install| !install.params.is_empty());
         let wanted = [
             (unsent || has(Step::Authorize, |test| test.url.is_some()), "an `authorize` test with its `url`"),
             (!by_device || has(Step::Device, |test| test.request.is_some()), "a `device` test with its `request`"),
             (!by_device || has(Step::Device, |test| test.answer.is_some()), "a `device` test with an `answer`"),
+            (!oauth1 || has(Step::RequestToken, |test| test.request.is_some()), "a `request_token` test with its `request`"),
+            (!oauth1 || has(Step::RequestToken, |test| test.answer.is_some()), "a `request_token` test with an `answer`"),
             (!installs || has(Step::Install, |test| test.callback.is_some()), "an `install` test with its `callback`"),
             (has(Step::Exchange, |test| test.request.is_some()), "an `exchange` test with its `request`"),
             (has(Step::Exchange, |test| test.answer.is_some()), "an `exchange` test with an `answer`"),

@@ -22,6 +22,7 @@ impl Convert {
         let fields = TokenFields {
             access_token: place("access_token", &shape.access_token, old.map(|old| &old.access_token), &["/access_token"]),
             refresh_token: place("refresh_token", &shape.refresh_token, old.map(|old| &old.refresh_token), &["/refresh_token"]),
+            token_secret: place("token_secret", &shape.token_secret, old.map(|old| &old.token_secret), &[]),
             token_type: place("token_type", &shape.token_type, old.map(|old| &old.token_type), &["/token_type"]),
             expires_in: place("expires_in", &shape.expires_in, old.map(|old| &old.expires_in), &["/expires_in"]),
             expires_at: place("expires_at", &shape.expires_at, old.map(|old| &old.expires_at), &["/expires_at"]),

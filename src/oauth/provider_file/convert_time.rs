@@ -1,4 +1,4 @@
-//! The part of `convert` that reads lengths of time and rates.
+//! The part of `convert` that reads dates, lengths of time and rates.
 
 use std::time::Duration;
 
@@ -7,6 +7,14 @@ use crate::domain::provider::Rate;
 use super::convert::Convert;
 
 impl Convert {
+    pub(super) fn date(&mut self, checked: toml::value::Datetime) -> Option<String> {
+        let date = checked.date.filter(|_| checked.time.is_none());
+        if date.is_none() {
+            self.fault("checked", "must be a date such as 2026-11-21, without quotes");
+        }
+        date.map(|date| date.to_string())
+    }
+
     /// A whole number and a unit of time: `10/s`, `600/m`, `5000/h`.
     pub(super) fn rate(&mut self, at: &str, text: Option<&str>) -> Option<Rate> {
         let read = |text: &str| {

@@ -5,6 +5,7 @@ mod convert;
 mod convert_flow;
 mod convert_grant;
 mod convert_jwt;
+mod convert_oauth1;
 mod convert_params;
 mod convert_request;
 mod convert_response;
@@ -279,7 +280,6 @@ mod tests {
             "params.metadata = { title = \"P\", kind = \"text\", needed_by = \"link\", example = \"x\" }",
             "params.metadata: is a name that the engine uses",
         ),
-        ("grant = \"oauth1\"", "grant: is \"oauth1\", which this version does not serve"),
         ("grant = \"device_code\"", "device: is missing"),
         ("device.url = \"https://acme.example/d\"", "device: is for `grant = \"device_code\"` alone"),
         ("grant = \"device_code\"\ndevice = {}", "device.url: is missing"),

@@ -42,6 +42,9 @@ pub(super) struct FileShape {
     pub issuer: Option<String>,
     pub grant: Option<GrantShape>,
     #[serde(default)]
+    pub oauth1: Oauth1Shape,
+    pub request_token: Option<RequestShape>,
+    #[serde(default)]
     pub params: BTreeMap<String, ParamShape>,
     #[serde(default)]
     pub jwt: BTreeMap<String, JwtShape>,
@@ -80,7 +83,46 @@ pub(super) enum KnownShape {
     OneLibrary,
 }
 
+/// Beside `[request_token]`: what only a provider of OAuth 1.0a has.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Oauth1Shape {
+    pub signature_method: Option<SignatureShape>,
+    pub params_in: Option<ParamsInShape>,
+    pub realm: Option<String>,
+    pub callback_confirmed: Option<bool>,
+}
+
+impl Oauth1Shape {
+    pub fn is_there(&self) -> bool {
+        let words = self.signature_method.is_some() || self.params_in.is_some();
+        words || self.realm.is_some() || self.callback_confirmed.is_some()
+    }
+}
+
 #[derive(Debug, Clone, Copy, Deserialize)]
+pub(super) enum SignatureShape {
+    #[serde(rename = "HMAC-SHA1")]
+    HmacSha1,
+    #[serde(rename = "HMAC-SHA256")]
+    HmacSha256,
+    #[serde(rename = "RSA-SHA1")]
+    RsaSha1,
+    #[serde(rename = "RSA-SHA256")]
+    RsaSha256,
+    #[serde(rename = "PLAINTEXT")]
+    Plaintext,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ParamsInShape {
+    Header,
+    Query,
+    Body,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum GrantShape {
     AuthorizationCode,
@@ -261,6 +303,7 @@ pub(super) enum HostWord {
 pub(super) struct ResponseShape {
     pub access_token: Option<Pointers>,
     pub refresh_token: Option<Pointers>,
+    pub token_secret: Option<Pointers>,
     pub token_type: Option<Pointers>,
     pub expires_in: Option<Pointers>,
     pub expires_at: Option<Pointers>,

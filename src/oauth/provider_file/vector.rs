@@ -47,6 +47,8 @@ pub enum Step {
     Device,
     /// An install that begins at the provider.
     Install,
+    /// The call for the temporary credentials of OAuth 1.0a.
+    RequestToken,
     Callback,
     Exchange,
     Refresh,
@@ -64,6 +66,7 @@ impl Step {
             Step::Authorize => "authorize",
             Step::Device => "device",
             Step::Install => "install",
+            Step::RequestToken => "request_token",
             Step::Callback => "callback",
             Step::Exchange => "exchange",
             Step::Refresh => "refresh",
@@ -108,6 +111,10 @@ pub struct Expectation {
     pub access_token: Option<String>,
     pub refresh_token: Option<String>,
     pub no_refresh_token: Option<bool>,
+    /// Of temporary credentials (`request_token`).
+    pub oauth_token: Option<String>,
+    /// Of these, or of the token.
+    pub token_secret: Option<String>,
     pub token_type: Option<String>,
     /// Seconds from the start of the request.
     pub expires_in: Option<i64>,
@@ -125,8 +132,8 @@ pub struct Expectation {
     pub verification_uri_complete: Option<String>,
     pub interval: Option<u64>,
     /// `dead_grant`, `integration_broken`, `misconfigured`, `throttled`, `in_doubt`; of a callback
-    /// `denied`, `provider_error`, `malformed`, `wrong_issuer`, `bad_signature`; of an exchange with a device's code
-    /// also `pending`, `slow_down`, `denied`, `expired`.
+    /// `denied`, `provider_error`, `malformed`, `wrong_issuer`, `bad_signature`, `other_token`; of an exchange with a device's
+    /// code also `pending`, `slow_down`, `denied`, `expired`.
     pub failure: Option<String>,
     pub code: Option<String>,
     pub retry_after: Option<u64>,

@@ -34,6 +34,8 @@ pub(super) fn same_answer(expect: &Expectation, answer: TokenAnswer) -> Outcome 
     differ("access_token", expect.access_token.as_deref(), Some(tokens.access_token.expose_secret()))?;
     differ("refresh_token", expect.refresh_token.as_deref(), refresh)?;
     differ("no_refresh_token", expect.no_refresh_token, Some(refresh.is_none()))?;
+    let secret = tokens.token_secret.as_ref().map(ExposeSecret::expose_secret);
+    differ("token_secret", expect.token_secret.as_deref(), secret)?;
     differ("token_type", expect.token_type.as_deref(), Some(&tokens.token_type))?;
     differ("expires_in", expect.expires_in, life(tokens.expires_at))?;
     differ("never_expires", expect.never_expires, Some(tokens.expires_at.is_none()))?;
@@ -129,5 +131,6 @@ pub(super) fn callback_failure(error: &CallbackError) -> (&'static str, Option<&
         CallbackError::Malformed(_) => ("malformed", None),
         CallbackError::WrongIssuer => ("wrong_issuer", None),
         CallbackError::BadSignature => ("bad_signature", None),
+        CallbackError::OtherToken => ("other_token", None),
     }
 }

@@ -15,14 +15,16 @@ use url::form_urlencoded;
 use crate::domain::call::{HttpAnswer, HttpCall};
 use crate::domain::connection::Tokens;
 use crate::domain::ids::TokenSetName;
+use crate::domain::link::TemporaryCredentials;
 use crate::domain::provider::request::ClientSecret;
-use crate::domain::provider::{NeededBy, ParamKind, PkceUse, Provider};
+use crate::domain::provider::{GrantType, NeededBy, ParamKind, PkceUse, Provider};
 use crate::domain::secret::{ExposeSecret, SecretString};
 use crate::domain::tokens::{IssuedTokens, ProviderFailure, TokenAnswer};
 
 use super::authorize_url::{self, AuthorizeInput};
 use super::callback;
 use super::client::{Client, Moment};
+use super::oauth1;
 use super::provider_file::{Expectation, ProviderFile, Step, VectorShape};
 use super::signed::key_of;
 use super::token_request::{self, Authorization};
@@ -30,6 +32,8 @@ use super::token_response::{judge_exchange, judge_extend, judge_refresh, judge_r
 use compare::{callback_failure, class_word, differ, same_answer, same_call, same_metadata, same_url};
 
 const CLIENT_ID: &str = "CLIENT";
+/// Of the temporary credentials of OAuth 1.0a.
+const OAUTH_TOKEN: &str = "TOKEN";
 const REDIRECT_URI: &str = "https://broker.example/cb";
 
 /// A vector that does not hold.
@@ -85,6 +89,7 @@ fn run_one(provider: &Provider, vector: &VectorShape) -> Outcome {
         Step::Authorize => bench.authorize(),
         Step::Device => bench.device(),
         Step::Install => bench.install(),
+        Step::RequestToken => bench.request_token(),
         Step::Callback => bench.callback(),
         Step::Exchange => bench.exchange(),
         Step::Refresh => bench.refresh(),
@@ -154,6 +159,7 @@ impl<'a> Bench<'a> {
         Tokens {
             access: "ACCESS".into(),
             refresh: Some("REFRESH".into()),
+            secret: self.token_secret(),
             token_type: "Bearer".to_owned(),
             obtained_at: started(),
             expires_at: None,
@@ -162,6 +168,11 @@ impl<'a> Bench<'a> {
             from_generation: 1,
             received_by: "test".to_owned(),
         }
+    }
+
+    /// Only where calls are signed with it.
+    fn token_secret(&self) -> Option<SecretString> {
+        self.provider.spec().oauth1.as_ref().map(|_| "ACCESSSECRET".into())
     }
 
     fn token_set(&self) -> Result<TokenSetName, String> {
@@ -181,7 +192,7 @@ impl<'a> Bench<'a> {
 
     fn authorize(&self) -> Outcome {
         let expected = self.vector.url.as_deref().ok_or("has no `url`")?;
-        let url = authorize_url::build(&AuthorizeInput {
+        let input = AuthorizeInput {
             provider: self.provider,
             client_id: CLIENT_ID,
             redirect_uri: REDIRECT_URI,
@@ -190,15 +201,36 @@ impl<'a> Bench<'a> {
             pkce_challenge: (self.provider.pkce() != PkceUse::Off).then_some("CHALLENGE"),
             nonce: self.provider.wants_nonce().then_some("NONCE"),
             params: &self.params,
-        });
+        };
+        let url = match self.provider.grant() {
+            GrantType::Oauth1 => authorize_url::of_oauth1(&input, OAUTH_TOKEN),
+            _ => authorize_url::build(&input),
+        };
         same_url(expected, &url.map_err(|error| error.to_string())?)
+    }
+
+    fn request_token(&self) -> Outcome {
+        let callback = oauth1::callback_url(REDIRECT_URI, "STATE").map_err(|error| error.to_string())?;
+        let call = oauth1::request_token(self.provider, &self.client(), &callback, &self.vector.scopes);
+        self.same_call(&call.map_err(|error| error.to_string())?)?;
+        match self.answer() {
+            None => Ok(()),
+            Some(answer) => self.outcome(oauth1::judge_request_token(self.provider, &answer, started()), |expect, found| {
+                differ("oauth_token", expect.oauth_token.as_deref(), Some(found.token.expose_secret()))?;
+                differ("token_secret", expect.token_secret.as_deref(), Some(found.secret.expose_secret()))
+            }),
+        }
     }
 
     fn callback(&self) -> Outcome {
         let pairs = form_urlencoded::parse(self.vector.callback.as_deref().ok_or("has no `callback`")?.as_bytes());
         let pairs: Vec<_> = pairs.into_owned().collect();
         let expect = self.vector.expect.as_ref().ok_or("has no `expect`")?;
-        match (callback::validate(self.provider, self.secret.as_ref(), &pairs), &expect.failure) {
+        let valid = match self.provider.grant() {
+            GrantType::Oauth1 => oauth1::validate(self.provider, OAUTH_TOKEN, &pairs),
+            _ => callback::validate(self.provider, self.secret.as_ref(), &pairs),
+        };
+        match (valid, &expect.failure) {
             (Ok(callback), None) => {
                 differ("code", expect.code.as_deref(), Some(callback.code().expose_secret()))?;
                 let kept = callback.kept().iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
@@ -230,6 +262,7 @@ impl<'a> Bench<'a> {
             verifier: verifier.as_ref(),
             state: "STATE",
             scopes: &self.vector.scopes,
+            temporary: Some(&TemporaryCredentials { token: OAUTH_TOKEN.into(), secret: "TOKENSECRET".into() }),
         };
         let call = if self.provider.grant().is_minted() {
             token_request::mint(self.provider, &self.client())
@@ -278,6 +311,7 @@ impl<'a> Bench<'a> {
         let issued = IssuedTokens {
             access_token: "ACCESS".into(),
             refresh_token: None,
+            token_secret: self.token_secret(),
             token_type: "Bearer".to_owned(),
             expires_at: None,
             refresh_expires_at: None,

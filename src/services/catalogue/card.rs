@@ -121,6 +121,17 @@ pub struct UseCard {
     pub base_url: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
+    /// OAuth 1.0a: how each call is signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<SignatureCard>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct SignatureCard {
+    /// `HMAC-SHA1`, `HMAC-SHA256`, `RSA-SHA1`, `RSA-SHA256` or `PLAINTEXT`.
+    pub method: &'static str,
+    /// Where the protocol's params stand: `header`, `query` or `body`.
+    pub params_in: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -178,6 +189,10 @@ impl From<&Provider> for ProviderCard {
                 scheme: spec.usage.scheme.clone(),
                 base_url: spec.usage.base_url.clone(),
                 headers: spec.usage.headers.clone(),
+                signature: spec
+                    .oauth1
+                    .as_ref()
+                    .map(|oauth1| SignatureCard { method: oauth1.signature.as_str(), params_in: oauth1.params_in.as_str() }),
             },
             redirect: RedirectCard { https_only: spec.redirects.https_only, loopback: spec.redirects.loopback.as_str() },
         }

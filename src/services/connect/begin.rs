@@ -9,7 +9,8 @@ use url::Url;
 
 use crate::domain::error_code::ErrorCode;
 use crate::domain::integration::Confirm;
-use crate::domain::link::{Binding, FlowSubject, Link, PendingAuthorization};
+use crate::domain::link::{Binding, FlowSubject, Link, PendingAuthorization, TemporaryCredentials};
+use crate::domain::provider::GrantType;
 use crate::domain::refusal::Refusal;
 use crate::oauth::authorize_url::{self, AuthorizeInput};
 use crate::oauth::pkce::Pkce;
@@ -76,7 +77,8 @@ impl Connect {
             _ if asks(&active, &link.subject) => Ok(Opened::Page(self.invitation(&active, &link.subject).await?)),
             Confirm::Page | Confirm::Tenant => {
                 let binding = Binding::Link { hash: hex::encode(hash) };
-                Ok(Opened::Provider(self.depart(&active, link.subject, binding, None).await?))
+                let begun = self.begun(&active, &link.subject).await?;
+                Ok(Opened::Provider(self.depart(begun, link.subject, binding, None).await?))
             }
         }
     }
@@ -90,20 +92,24 @@ impl Connect {
         if !asks(&active, &unused.subject) {
             return Err(ended_link());
         }
+        let active = self.active(&unused.subject).await?;
+        // First, so that the link is still good when the provider does not answer.
+        let begun = match decision {
+            Decision::Connect if !active.provider.by_device_code() => Some(self.begun(&active, &unused.subject).await?),
+            Decision::Connect | Decision::Cancel => None,
+        };
         let taken = self.core.store.take(&keys::link(&hash)).await?.filter(|link| !self.is_over(link.expires_at));
         let subject = taken.ok_or_else(ended_link)?.subject;
-        match decision {
-            Decision::Cancel => {
+        match (decision, begun) {
+            (Decision::Cancel, _) => {
                 let refusal = Refusal::new(ErrorCode::AccessDenied, "The end user pressed Cancel.");
                 let names = self.names(&subject, &active.provider).await?;
                 Ok(Decided::Ends(Box::new(Ended::at(&active, &subject, names, Outcome::Refused(refusal)))))
             }
-            Decision::Connect if active.provider.by_device_code() => {
-                Ok(Decided::Departs(self.begin_on_device(&active, subject).await?))
-            }
-            Decision::Connect => {
+            (Decision::Connect, None) => Ok(Decided::Departs(self.begin_on_device(&active, subject).await?)),
+            (Decision::Connect, Some(begun)) => {
                 let (cookie, binding) = self.new_cookie(active.provider.posts_back(), self.policy.state_ttl)?;
-                Ok(Decided::Departs(self.depart(&active, subject, binding, Some(cookie)).await?))
+                Ok(Decided::Departs(self.depart(begun, subject, binding, Some(cookie)).await?))
             }
         }
     }
@@ -127,31 +133,45 @@ impl Connect {
     async fn invitation(&self, active: &Active, subject: &FlowSubject) -> Result<Invitation, Refusal> {
         let names = self.names(subject, &active.provider).await?;
         let placeholder = "-".repeat(43);
+        let some = Some(placeholder.as_str());
+        let known = Known { state: &placeholder, pkce_challenge: some, nonce: None, token: some };
         let provider = match active.provider.by_device_code() {
             true => None,
-            false => Some(self.authorize_url(active, subject, &placeholder, Some(&placeholder), None)?),
+            false => Some(self.authorize_url(active, subject, &known)?),
         };
         let back = place_of_return(active, subject).and_then(|url| Url::parse(url).ok());
         Ok(Invitation { names, end_user: subject.end_user.to_string(), provider, back })
     }
 
-    /// Writes the state and says where to go.
-    async fn depart(
-        &self,
-        active: &Active,
-        subject: FlowSubject,
-        binding: Binding,
-        cookie: Option<FlowCookie>,
-    ) -> Result<Departure, Refusal> {
+    /// Everything of a flow that is made before it is written down.
+    async fn begun(&self, active: &Active, subject: &FlowSubject) -> Result<Begun, Refusal> {
         let entropy = self.core.entropy.as_ref();
         let state = fresh(entropy).map_err(StoreError::from)?;
         let pkce = Pkce::for_use(active.provider.pkce(), random(entropy).map_err(StoreError::from)?);
         let nonce = fresh(entropy).map_err(StoreError::from)?;
         let nonce = active.provider.wants_nonce().then(|| nonce.expose_secret());
-        let challenge = pkce.as_ref().map(|pkce| pkce.challenge.as_str());
-        let url = self.authorize_url(active, &subject, state.expose_secret(), challenge, nonce)?;
+        let temporary = self.temporary_credentials(active, subject, &state).await?;
+        let known = Known {
+            state: state.expose_secret(),
+            pkce_challenge: pkce.as_ref().map(|pkce| pkce.challenge.as_str()),
+            nonce,
+            token: temporary.as_ref().map(|temporary| temporary.token.expose_secret()),
+        };
+        let url = self.authorize_url(active, subject, &known)?;
+        Ok(Begun { url, state, pkce_verifier: pkce.map(|pkce| pkce.verifier), temporary })
+    }
+
+    /// Writes the state and says where to go.
+    async fn depart(
+        &self,
+        begun: Begun,
+        subject: FlowSubject,
+        binding: Binding,
+        cookie: Option<FlowCookie>,
+    ) -> Result<Departure, Refusal> {
+        let Begun { url, state, pkce_verifier, temporary } = begun;
         let expires_at = self.after(self.policy.state_ttl);
-        let pending = PendingAuthorization { subject, binding, pkce_verifier: pkce.map(|pkce| pkce.verifier), expires_at };
+        let pending = PendingAuthorization { subject, binding, pkce_verifier, temporary, expires_at };
         let key = keys::state(&hash_of(&self.core.store, Purpose::State, &state));
         let mut change = Change::new();
         change.create(&key, &pending, Some(self.policy.state_ttl))?;
@@ -159,14 +179,7 @@ impl Connect {
         Ok(Departure { url, cookie })
     }
 
-    fn authorize_url(
-        &self,
-        active: &Active,
-        subject: &FlowSubject,
-        state: &str,
-        pkce_challenge: Option<&str>,
-        nonce: Option<&str>,
-    ) -> Result<Url, Refusal> {
+    fn authorize_url(&self, active: &Active, subject: &FlowSubject, known: &Known<'_>) -> Result<Url, Refusal> {
         let integration = &active.integration;
         let params = merged(&integration.params, &subject.params);
         let scopes = if subject.scopes.is_empty() { &integration.scopes } else { &subject.scopes };
@@ -176,12 +189,16 @@ impl Connect {
             client_id: &integration.client_id,
             redirect_uri: &redirect_uri,
             scopes,
-            state,
-            pkce_challenge,
-            nonce,
+            state: known.state,
+            pkce_challenge: known.pkce_challenge,
+            nonce: known.nonce,
             params: &params,
         };
-        authorize_url::build(&input).map_err(|cause| {
+        let url = match (active.provider.grant(), known.token) {
+            (GrantType::Oauth1, Some(token)) => authorize_url::of_oauth1(&input, token),
+            _ => authorize_url::build(&input),
+        };
+        url.map_err(|cause| {
             let detail = "The provider's settings of this integration do not fit any more; the tenant must enable it again.";
             Refusal::new(ErrorCode::IntegrationBroken, detail).with_cause(cause)
         })
@@ -194,6 +211,23 @@ fn asks(active: &Active, subject: &FlowSubject) -> bool {
     subject.confirm == Confirm::Page || active.provider.by_device_code()
 }
 
+/// A flow that is not written down yet.
+struct Begun {
+    url: Url,
+    state: SecretString,
+    pkce_verifier: Option<SecretString>,
+    temporary: Option<TemporaryCredentials>,
+}
+
+/// What the authorize URL tells of the flow.
+struct Known<'a> {
+    state: &'a str,
+    pkce_challenge: Option<&'a str>,
+    nonce: Option<&'a str>,
+    /// Of temporary credentials, where the flow has such.
+    token: Option<&'a str>,
+}
+
 /// Where the browser goes at the end: only ever a place that is registered now, too.
 pub(super) fn place_of_return<'a>(active: &'a Active, subject: &'a FlowSubject) -> Option<&'a str> {
     let asked = subject.return_url.as_deref().or(active.integration.user_redirect_url.as_deref());
@@ -201,7 +235,10 @@ pub(super) fn place_of_return<'a>(active: &'a Active, subject: &'a FlowSubject) 
 }
 
 /// The integration's settings, and over them those of the link.
-pub(super) fn merged(integration: &BTreeMap<String, String>, link: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+pub(in crate::services) fn merged(
+    integration: &BTreeMap<String, String>,
+    link: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
     integration.iter().chain(link).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 

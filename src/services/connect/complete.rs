@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
 use crate::domain::error_code::ErrorCode;
@@ -11,6 +11,7 @@ use crate::domain::ids::ProviderId;
 use crate::domain::link::{Binding, FlowSubject, HeldAuthorization, PendingAuthorization};
 use crate::domain::refusal::Refusal;
 use crate::oauth::callback::{self, CallbackError, ValidCallback};
+use crate::oauth::oauth1;
 use crate::services::integrations::{Active, RedirectStyle};
 use crate::store::{Change, StoreError, keys};
 
@@ -121,8 +122,11 @@ impl Connect {
         pending: PendingAuthorization,
         pairs: &[(String, String)],
     ) -> Result<Outcome, Refusal> {
-        let valid =
-            callback::validate(&active.provider, active.integration.client_secret.as_ref(), pairs).map_err(refused_callback)?;
+        let valid = match &pending.temporary {
+            Some(temporary) => oauth1::validate(&active.provider, temporary.token.expose_secret(), pairs),
+            None => callback::validate(&active.provider, active.integration.client_secret.as_ref(), pairs),
+        };
+        let valid = valid.map_err(refused_callback)?;
         match &pending.binding {
             Binding::Link { hash } => {
                 self.check_link(hash).await?;
@@ -202,7 +206,9 @@ fn refused_callback(error: CallbackError) -> Refusal {
             Refusal::new(ErrorCode::ExchangeFailed, detail)
         }
         CallbackError::Malformed(_) => Refusal::new(ErrorCode::InvalidRequest, "The provider's redirect cannot be understood."),
-        CallbackError::WrongIssuer | CallbackError::BadSignature => return invalid_state().with_cause(error),
+        CallbackError::WrongIssuer | CallbackError::BadSignature | CallbackError::OtherToken => {
+            return invalid_state().with_cause(error);
+        }
     };
     refusal.with_cause(error)
 }

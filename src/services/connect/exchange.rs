@@ -69,7 +69,8 @@ impl Connect {
         let Brought { code, state, kept } = brought;
         let verifier = pending.pkce_verifier.as_ref();
         let scopes = if pending.subject.scopes.is_empty() { &integration.scopes } else { &pending.subject.scopes };
-        let flow = Authorization { code, kept, redirect_uri: client.redirect_uri, verifier, state, scopes };
+        let temporary = pending.temporary.as_ref();
+        let flow = Authorization { code, kept, redirect_uri: client.redirect_uri, verifier, state, scopes, temporary };
         let (mut answer, started) = self.exchange(active, &client, &flow).await?;
         for (name, value) in kept {
             answer.metadata.entry(name.clone()).or_insert_with(|| Value::String(value.clone()));
@@ -182,7 +183,8 @@ impl Connect {
         Ok(())
     }
 
-    /// What was found, or why nothing was; nothing at all where there is nothing to look up.
+    /// What was found, or why nothing was; nothing at all where there is nothing to look up. Each attempt is a call of its
+    /// own moment: one that is signed must not come twice.
     async fn look_up_once_and_again(
         &self,
         active: &Active,
@@ -216,7 +218,7 @@ impl Connect {
     }
 }
 
-pub(super) fn not_buildable(cause: BuildError) -> Refusal {
+pub(in crate::services) fn not_buildable(cause: BuildError) -> Refusal {
     let detail = "The provider's settings of this integration do not fit any more; enable it again.";
     Refusal::new(ErrorCode::IntegrationBroken, detail).with_cause(cause)
 }

@@ -14,6 +14,7 @@ mod mint;
 mod one_time;
 mod poll;
 mod room;
+mod temporary;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -41,6 +42,9 @@ pub use device::{Shown, Watched};
 pub use install::Arrived;
 pub use links::{Asked, Begun, MadeLink};
 use room::Room;
+
+pub(super) use begin::merged;
+pub(super) use exchange::not_buildable;
 
 /// How long the one-time things of a flow live, and how its last step is made.
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! What an integration may say: limits, the client's credentials, places of return.
+//! What an integration must be before it is stored: its client, its keys, its scopes, its places of return.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::domain::integration::{Confirm, Integration};
 use crate::domain::provider::request::ClientSecret;
 use crate::domain::provider::{ParamKind, Provider};
 use crate::domain::refusal::Refusal;
-use crate::oauth::signed;
+use crate::oauth::{oauth1, signed};
 
 const CLIENT_ID_MAX: usize = 1_000;
 const SECRET_MAX: usize = 8_000;
@@ -66,7 +66,13 @@ pub(super) fn check_move(
 pub(super) fn check_keys(provider: &Provider, secrets: &BTreeMap<String, SecretString>) -> Result<(), Refusal> {
     let is_key = |name: &str| provider.spec().params.get(name).is_some_and(|param| param.kind == ParamKind::PrivateKey);
     for (name, text) in secrets.iter().filter(|(name, _)| is_key(name)) {
-        signed::check_key(provider, name, text.expose_secret()).map_err(|fault| Refusal::field(name, fault.to_string()))?;
+        let pem = text.expose_secret();
+        let checked = if oauth1::signs_with(provider, name) {
+            oauth1::PrivateKey::from_pem(pem).map(|_| ()).map_err(|fault| fault.to_string())
+        } else {
+            signed::check_key(provider, name, pem).map_err(|fault| fault.to_string())
+        };
+        checked.map_err(|fault| Refusal::field(name, fault))?;
     }
     Ok(())
 }

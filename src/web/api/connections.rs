@@ -178,6 +178,10 @@ pub struct ImportConnection {
     #[serde(default, deserialize_with = "lenient::text")]
     #[schema(format = Password)]
     refresh_token: Option<String>,
+    /// Of OAuth 1.0a (`oauth_token_secret`), there needed and nowhere else.
+    #[serde(default, deserialize_with = "lenient::text")]
+    #[schema(format = Password)]
+    token_secret: Option<String>,
     #[serde(default, deserialize_with = "lenient::text")]
     token_type: Option<String>,
     /// RFC 3339. Without it and without `expires_in` the token does not end.
@@ -253,6 +257,7 @@ pub async fn import(state: Shared, caller: Caller, body: ImportConnection) -> Re
         token_set: body.token_set.as_deref().map_or_else(|| Ok(TokenSetName::default_set()), TokenSetName::parse)?,
         access_token: SecretString::from(body.access_token),
         refresh_token: body.refresh_token.map(SecretString::from),
+        token_secret: body.token_secret.map(SecretString::from),
         token_type: body.token_type,
         expiry: expiry(body.expires_at.as_deref(), body.expires_in)?,
         scopes: body.scope,

@@ -51,6 +51,10 @@ pub struct GetAccessToken {
 #[derive(Serialize, ToSchema)]
 pub struct AccessToken<'a> {
     access_token: &'a str,
+    /// Of OAuth 1.0a (`oauth_token_secret`): with it and your client secret each call is signed, as `signing` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = Password)]
+    token_secret: Option<&'a str>,
     #[schema(example = "Bearer")]
     token_type: &'a str,
     /// When it ends; null when it does not.
@@ -77,6 +81,23 @@ pub struct AccessToken<'a> {
     /// Why, while the refresh fails: a code, since when, and when it is tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     failing: Option<Failing<'a>>,
+    /// How your calls are signed, where the provider is one of OAuth 1.0a.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signing: Option<Signing<'a>>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Signing<'a> {
+    /// `oauth_consumer_key`: the integration's client id.
+    consumer_key: &'a str,
+    /// `oauth_signature_method`.
+    #[schema(example = "HMAC-SHA1")]
+    signature_method: &'a str,
+    /// `header`, `query` or `body`.
+    params_in: &'a str,
+    /// Stands in the header, unsigned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    realm: Option<&'a str>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -130,6 +151,7 @@ fn view(served: &Served) -> Result<Answer, Refusal> {
     let tokens = &set.current;
     Answer::ok(&AccessToken {
         access_token: tokens.access.expose_secret(),
+        token_secret: tokens.secret.as_ref().map(ExposeSecret::expose_secret),
         token_type: &tokens.token_type,
         expires_at: tokens.expires_at,
         expires_in: tokens.left(served.now).map(|left| left.as_secs()),
@@ -147,6 +169,12 @@ fn view(served: &Served) -> Result<Answer, Refusal> {
             reason: &failing.reason,
             at: failing.at,
             retry_at: failing.retry_at,
+        }),
+        signing: served.signing.as_ref().map(|signing| Signing {
+            consumer_key: &signing.consumer_key,
+            signature_method: signing.method,
+            params_in: signing.params_in,
+            realm: signing.realm.as_deref(),
         }),
     })
 }

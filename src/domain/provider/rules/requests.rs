@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::names::{EXCHANGE, EXTEND, MINT, POLL, REFRESH, REVOKE};
+use super::super::names::{EXCHANGE, EXTEND, MINT, OAUTH1_EXCHANGE, POLL, REFRESH, REVOKE};
 use super::super::{GrantType, RefreshClass, RefreshWith};
 use super::{Check, Kept};
 
@@ -15,6 +15,7 @@ impl Check<'_> {
         }
         let names = match spec.grant {
             GrantType::DeviceCode => POLL,
+            GrantType::Oauth1 => OAUTH1_EXCHANGE,
             grant if grant.is_minted() => MINT,
             _ => EXCHANGE,
         };

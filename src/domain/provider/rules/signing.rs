@@ -21,7 +21,8 @@ impl Check<'_> {
         if param.example.is_some() || param.default.is_some() || param.pattern.is_some() {
             self.fault(at, "is a private key: it has no `example`, `default` or `pattern`");
         }
-        if !self.spec.signed().any(|jwt| jwt.key == JwtKey::Param(param.name.clone())) {
+        let signs_calls = self.spec.oauth1.as_ref().is_some_and(|oauth1| oauth1.signs_with(&param.name));
+        if !signs_calls && !self.spec.signed().any(|jwt| jwt.key == JwtKey::Param(param.name.clone())) {
             self.fault(at, "is a private key that signs nothing: name it as `key` of a `[jwt.NAME]` or of `[client_assertion]`");
         }
     }
