@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use crate::domain::ids::ProviderId;
-use crate::oauth::provider_file;
+use crate::oauth::provider_file::{self, Shelf};
 use crate::services::catalogue::card::ProviderCard;
 use crate::services::catalogue::parse_all;
 use crate::services::catalogue::shelf::{self, Gathered};
@@ -62,12 +62,15 @@ pub fn list(extra: Option<&Path>, out: &mut dyn Write) -> io::Result<Outcome> {
 
 /// Everything that a tenant needs to know of one provider.
 pub fn show(id: &str, extra: Option<&Path>, out: &mut dyn Write) -> io::Result<Outcome> {
-    let (shelf, _) = gathered(extra);
+    shown(&gathered(extra).0, id, out)
+}
+
+fn shown(shelf: &Shelf, id: &str, out: &mut dyn Write) -> io::Result<Outcome> {
     let Some(id) = ProviderId::parse(id).ok().filter(|id| shelf.contains_key(id)) else {
         writeln!(out, "There is no provider `{id}`; `claviger provider list` names them all.")?;
         return Ok(Outcome::NotFound);
     };
-    match provider_file::parse(&id, &shelf) {
+    match provider_file::parse(&id, shelf) {
         Ok(file) => {
             card::print(&ProviderCard::from(&file.provider), out)?;
             Ok(Outcome::Fine)
@@ -123,8 +126,9 @@ mod tests {
 
     #[test]
     fn show_tells_of_one_and_names_what_is_missing() {
-        for id in shelf::built_in().0.keys() {
-            let (outcome, said) = run(|out| show(id.as_str(), None, out));
+        let (shelf, _) = shelf::built_in();
+        for id in shelf.keys() {
+            let (outcome, said) = run(|out| shown(&shelf, id.as_str(), out));
             assert_eq!(outcome, Outcome::Fine);
             assert!(["docs", "credentials", "refresh", "use"].iter().all(|word| said.contains(word)), "{said}");
         }
