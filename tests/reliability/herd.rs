@@ -9,7 +9,7 @@ use crate::ledger::{Class, Fault};
 use crate::node::Node;
 use crate::redis::free_port;
 use crate::size::size;
-use crate::world::{Ends, Tenant, World, crowd, everybody};
+use crate::world::{Ends, Said, Tenant, World, crowd, everybody};
 
 /// Refreshes per second that the provider file allows, over all nodes.
 const RATE: usize = 200;
@@ -27,6 +27,14 @@ async fn three_nodes(world: &mut World) -> (Vec<Node>, Vec<Tenant>) {
     (nodes, tenants)
 }
 
+/// Returns once each node refreshes: one that has just started on a store that others share lets them replay first.
+async fn open(world: &World, tenants: &[Tenant]) {
+    for tenant in tenants {
+        let one = world.connections(tenant, &[Class::Nonrotating], 1, Ends::Truly).await;
+        everybody(std::slice::from_ref(tenant), &one, true, 1, Said::is_good).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousands_of_callers_over_three_nodes_are_answered_from_one_refresh() {
     let callers = usize::try_from(size("CALLERS", 2_000, 20_000)).unwrap();
@@ -34,6 +42,8 @@ async fn thousands_of_callers_over_three_nodes_are_answered_from_one_refresh() {
     world.set("refresh.patience", "60s");
     let (_nodes, tenants) = three_nodes(&mut world).await;
     let connection = world.connections(&tenants[0], &[Class::Strict], 1, Ends::Over).await.remove(0);
+    open(&world, &tenants).await;
+    let before = world.ledger.count();
     // Long enough that all nodes have callers who wait.
     world.ledger.next(connection.grant, Fault::default().before(Duration::from_secs(1)));
     let began = Instant::now();
@@ -45,7 +55,7 @@ async fn thousands_of_callers_over_three_nodes_are_answered_from_one_refresh() {
     let took = began.elapsed();
     let wrong: Vec<_> = said.iter().filter(|said| !said.is_good() || said.access != "at-0-1").take(3).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
-    assert_eq!(world.ledger.count(), 1, "{:?}", world.ledger.presented());
+    assert_eq!(world.ledger.count() - before, 1, "{:?}", world.ledger.presented());
     tell("herd", &format!("callers {callers}, nodes 3, refreshes 1, all_answered_within_ms {}", took.as_millis()));
 }
 
