@@ -81,8 +81,8 @@ impl Connect {
     async fn ask_once(&self, poller: &mut Poller) -> Result<Option<Duration>, StoreError> {
         let Some(stored) = self.core.store.read(&poller.key).await? else { return Ok(None) };
         let (mut flow, version) = (stored.value, stored.version);
-        let anothers = poller.version != Some(version) && !self.is_over(flow.asked_until);
-        if anothers || !matches!(flow.stage, DeviceStage::Waiting) || self.is_over(flow.pending.expires_at) {
+        let of_another = poller.version != Some(version) && !self.is_over(flow.asked_until);
+        if of_another || !matches!(flow.stage, DeviceStage::Waiting) || self.is_over(flow.pending.expires_at) {
             return Ok(None);
         }
         let next = poller.wait.max(Duration::from_secs(flow.interval));
