@@ -27,6 +27,8 @@ struct Known {
     draining: bool,
     /// The store's number, as last seen.
     epoch: u64,
+    /// It was another one when this process began.
+    changed: bool,
     barrier_until: Duration,
     replayed: Option<u64>,
     pending: HashMap<Line, BTreeSet<EntryId>>,
@@ -46,7 +48,7 @@ impl Gatekeeper {
     pub fn new(journal: &JournalState, epoch: u64, barrier_until: Duration) -> Self {
         let seats = (journal.capacity * FILL_MAX / 100 / SEAT).max(1);
         let seats = usize::try_from(seats).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        let known = Known { draining: false, epoch, barrier_until, replayed: None, pending: HashMap::new() };
+        let known = Known { draining: false, epoch, changed: false, barrier_until, replayed: None, pending: HashMap::new() };
         Self { known: Mutex::new(known), seats: Arc::new(Semaphore::new(seats)) }
     }
 
@@ -72,8 +74,12 @@ impl Gatekeeper {
         if known.epoch == epoch {
             return false;
         }
-        (known.epoch, known.barrier_until) = (epoch, now + reconcile);
+        (known.epoch, known.changed, known.barrier_until) = (epoch, true, now + reconcile);
         true
+    }
+
+    pub fn saw_another_store(&self) -> bool {
+        self.known().changed
     }
 
     pub fn replayed(&self, epoch: u64) {

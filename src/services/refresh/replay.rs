@@ -160,9 +160,12 @@ impl Refresher {
     async fn due(&self) -> Result<BTreeMap<Lane, Vec<Due>>, JournalError> {
         let listed = self.means.journal.list().await?;
         let mut due: BTreeMap<Lane, Vec<Due>> = BTreeMap::new();
-        let (mut newest, mut lately): (Option<Timestamp>, bool) = (None, true);
         // No failover, but a restore: that may go back further than any replica lags.
         let all = self.means.core.standing.was_restored();
+        // A store of this node's own, which is as it was left, has what it acknowledged. To look at all of that again would
+        // keep a node that has just started from refreshing anything for seconds.
+        let may_lack = all || self.means.core.store.is_shared() || self.gate.saw_another_store();
+        let (mut newest, mut lately): (Option<Timestamp>, bool) = (None, may_lack);
         for listed in listed.iter().rev() {
             if listed.standing == Standing::Settled && !lately {
                 continue;
