@@ -64,10 +64,10 @@ impl Told {
     }
 }
 
-/// One kill, by the ledger's time: the signal, the end, and how late timers were in that cycle.
+/// One kill, by the ledger's time: the signal, when the next node served, and how late timers were in that cycle.
 struct Kill {
     began: Duration,
-    ended: Duration,
+    next: Duration,
     late: Duration,
 }
 
@@ -133,9 +133,7 @@ impl Scene {
         let long = if self.kills.len().is_multiple_of(LONG_LIFE_EVERY) { LONG_LIFE } else { Duration::ZERO };
         let late = lateness(long + Duration::from_millis(200 + dice.below(1600))).await;
         let began = self.world.ledger.now();
-        // On a busy disk a process takes its time to die, and nothing that arrives meanwhile does it any good.
         node.kill();
-        self.kills.push(Kill { began, ended: self.world.ledger.now(), late });
         self.up.push((self.up_since, began));
         ends.store(true, Ordering::Relaxed);
         for caller in load {
@@ -143,6 +141,7 @@ impl Scene {
         }
         node.start();
         self.up_since = self.world.ledger.now();
+        self.kills.push(Kill { began, next: self.up_since, late });
     }
 
     /// Asks for a new token again and again.
@@ -223,7 +222,9 @@ impl Scene {
         let number = self.world.ledger.access(&access)?.number;
         // The n-th token after the first is of generation n + 1.
         let acknowledged = self.told.newest(grant) > u64::try_from(number).ok()?;
-        let kill = self.kills.iter().find(|kill| kill.ended >= last.arrived).filter(|_| !acknowledged)?;
+        // On a busy disk a process takes its time to die, and what it sent may be read when it is dead. Before it
+        // serves, the next one sends nothing.
+        let kill = self.kills.iter().find(|kill| kill.next >= last.arrived).filter(|_| !acknowledged)?;
         Some((kill.began.saturating_sub(last.finished.unwrap_or(kill.began)), kill.late))
     }
 
