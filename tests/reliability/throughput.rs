@@ -1,6 +1,8 @@
 //! How many refreshes a second one node makes durable: announced, sent, journaled and committed, each for
 //! itself. Beside it what the machine can do at most, one by one: an fdatasync of 4 KiB, and a write that
-//! a replica has. Figures of a release build are made by `benches/durable-refreshes.sh`.
+//! a replica has. Then the node is killed: how long until it refreshes again, with a journal of what it
+//! did, which it may have to look at anew. Figures of a release build are made by
+//! `benches/durable-refreshes.sh`.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -14,7 +16,25 @@ use crate::world::{Connection, Ends, Said, World, everybody};
 
 const CALLERS: usize = 32;
 /// Of each caller, so that none waits for its own connection's last refresh.
-const CONNECTIONS: usize = 8;
+const CONNECTIONS: usize = 32;
+
+/// What one run came to.
+struct Pace {
+    refreshes_per_s: f64,
+    /// From the start of a process to its first refresh, after the one before was killed.
+    back_after: Duration,
+}
+
+impl Pace {
+    fn tell(&self, store: &str, bare: &str, bare_per_s: f64) {
+        let Self { refreshes_per_s, back_after } = self;
+        println!(
+            "throughput {store}: refreshes_per_s {refreshes_per_s:.0}, {bare} {bare_per_s:.0}, ratio {:.2}, back_after_ms {}",
+            refreshes_per_s / bare_per_s,
+            back_after.as_millis()
+        );
+    }
+}
 
 fn span() -> Duration {
     Duration::from_secs(size("THROUGHPUT_SECONDS", 3, 30))
@@ -24,8 +44,7 @@ fn span() -> Duration {
 async fn refreshes_on_sqlite_are_durable_and_counted() {
     let world = World::on_sqlite();
     let syncs = per_second(|| synced(world.path()));
-    let refreshes = refreshes(world).await;
-    println!("throughput sqlite: refreshes_per_s {refreshes:.0}, fdatasyncs_per_s {syncs:.0}, ratio {:.2}", refreshes / syncs);
+    refreshes(world).await.tell("sqlite", "fdatasyncs_per_s", syncs);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -33,8 +52,8 @@ async fn refreshes_on_redis_are_durable_and_counted() {
     let lone = RedisServer::start();
     let mut world = World::on_sqlite();
     world.set("store.url", &lone.url());
-    let (waits, alone) = (written(&lone, 0), refreshes(world).await);
-    println!("throughput redis, alone: refreshes_per_s {alone:.0}, writes_per_s {waits:.0}, ratio {:.2}", alone / waits);
+    let writes = written(&lone, 0);
+    refreshes(world).await.tell("redis, alone", "writes_per_s", writes);
     drop(lone);
 
     let primary = RedisServer::start_with(&["--appendonly", "yes"]);
@@ -43,15 +62,12 @@ async fn refreshes_on_redis_are_durable_and_counted() {
     let mut world = World::on_sqlite();
     world.set("store.url", &primary.url());
     world.set("store.min_replicas", "1");
-    let (waits, replicated) = (written(&primary, 1), refreshes(world).await);
-    println!(
-        "throughput redis, one replica waited for: refreshes_per_s {replicated:.0}, waits_per_s {waits:.0}, ratio {:.2}",
-        replicated / waits
-    );
+    let waits = written(&primary, 1);
+    refreshes(world).await.tell("redis, one replica waited for", "waits_per_s", waits);
 }
 
 /// By callers who want a new token each time.
-async fn refreshes(mut world: World) -> f64 {
+async fn refreshes(mut world: World) -> Pace {
     let mut node = world.node("a");
     node.start();
     let tenant = world.tenant(&node).await;
@@ -76,7 +92,12 @@ async fn refreshes(mut world: World) -> f64 {
     let took = began.elapsed();
     let refreshes = world.ledger.count() - before;
     assert!(refreshes > 0);
-    u32::try_from(refreshes).map(f64::from).unwrap() / took.as_secs_f64()
+    let refreshes_per_s = u32::try_from(refreshes).map(f64::from).unwrap() / took.as_secs_f64();
+    node.kill();
+    let began = Instant::now();
+    node.start();
+    everybody(std::slice::from_ref(&tenant), &connections[..1], true, 1, Said::is_good).await;
+    Pace { refreshes_per_s, back_after: began.elapsed() }
 }
 
 /// Runs for a second; the unit is one call.
