@@ -141,7 +141,9 @@ impl Server {
         let emptied = found.map_or(seen.emptied, |found| self.emptied(question, found));
         if another || emptied != seen.emptied {
             let epoch = self.watch.epoch.fetch_add(1, Ordering::SeqCst) + 1;
-            tracing::warn!(server = self.name, epoch, emptied, "another store answers than before");
+            if seen.identity.is_some() {
+                tracing::warn!(server = self.name, epoch, emptied, "another store answers than before");
+            }
         }
         *seen = Seen { identity: Some(identity), emptied, question: question.number };
     }
