@@ -13,8 +13,8 @@ use crate::world::{Ends, Said, Tenant, World, crowd, everybody};
 
 /// Refreshes per second that the provider file allows, over all nodes.
 const RATE: usize = 200;
-/// A bucket that was full lets through at most so much more in its first second.
-const BURST: usize = RATE;
+/// Requests that were sent in an even row can come in crowds where the machine is busy.
+const CROWD: usize = RATE / 2;
 
 async fn three_nodes(world: &mut World) -> (Vec<Node>, Vec<Tenant>) {
     let mut nodes: Vec<_> = ["a", "b", "c"].into_iter().map(|name| world.node(name)).collect();
@@ -60,7 +60,6 @@ async fn thousands_of_callers_over_three_nodes_are_answered_from_one_refresh() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen green at this size three times on a quiet machine yet: ./check --long"]
 async fn thousands_that_expire_together_are_refreshed_once_each_and_no_faster_than_allowed() {
     let count = usize::try_from(size("EXPIRING", 10_000, 10_000)).unwrap();
     let mut world = World::on_redis();
@@ -80,5 +79,5 @@ async fn thousands_that_expire_together_are_refreshed_once_each_and_no_faster_th
     tell("expiring together", &figures);
     let exposed = futures::future::join_all(nodes.iter().map(Node::exposed)).await.join(", ");
     tell("exposed", &format!("of {count} refreshes on three nodes, from the last byte to the journal's sync: {exposed}"));
-    assert!(peak <= RATE + BURST, "{peak} within a second, where {RATE} are allowed");
+    assert!(peak <= RATE + CROWD, "{peak} within a second, where {RATE} are allowed");
 }

@@ -74,7 +74,7 @@ impl RefreshWith {
     }
 }
 
-/// How often a provider may be asked: so many in so long, and at most so many at once after a pause.
+/// How often a provider may be asked: at most so many in any span so long, of which so many at once after a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     pub count: u32,
@@ -83,11 +83,16 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// What comes after a pause is at most what comes in a second, or one.
+    /// What comes at once after a pause is what a tenth of a second is worth, or one.
     pub fn new(count: u32, per: Duration) -> Self {
-        let count = count.max(1);
-        let of_a_second = u128::from(count) * Duration::from_secs(1).as_nanos() / per.as_nanos().max(1);
-        Self { count, per, burst: u32::try_from(of_a_second).unwrap_or(count).clamp(1, count) }
+        let rate = Self { count: count.max(1), per, burst: 1 };
+        Self { burst: (rate.in_a_second() / 10).max(1), ..rate }
+    }
+
+    /// What a second is worth; one, where it is less.
+    pub fn in_a_second(self) -> u32 {
+        let worth = u128::from(self.count) * Duration::from_secs(1).as_nanos() / self.per.as_nanos().max(1);
+        u32::try_from(worth).unwrap_or(self.count).clamp(1, self.count)
     }
 }
 
@@ -178,8 +183,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pause_is_worth_a_second() {
-        for (count, per, burst) in [(200, 1, 200), (100, 60, 1), (600, 60, 10), (1, 3600, 1)] {
+    fn a_pause_is_worth_a_tenth_of_a_second() {
+        for (count, per, burst) in [(200, 1, 20), (19, 1, 1), (20, 1, 2), (100, 60, 1), (6000, 60, 10), (1, 3600, 1)] {
             assert_eq!(Rate::new(count, Duration::from_secs(per)).burst, burst, "{count} in {per} s");
         }
     }

@@ -127,11 +127,11 @@ impl Admission {
         host.max(integration).max((!pace.is_zero()).then_some(pace))
     }
 
-    /// How many requests that nobody waits for may be under way to a provider: half of what it takes at once, so
+    /// How many requests that nobody waits for may be under way to a provider: half of what it takes in a second, so
     /// that whoever asks finds room.
     pub fn at_once(&self, active: &Active) -> usize {
-        let burst = active.provider.refresh().rate().unwrap_or(self.rate).burst;
-        usize::try_from(burst / self.nodes() / 2).unwrap_or(usize::MAX).max(1)
+        let in_a_second = active.provider.refresh().rate().unwrap_or(self.rate).in_a_second();
+        usize::try_from(in_a_second / self.nodes() / 2).unwrap_or(usize::MAX).max(1)
     }
 
     /// How often each class was answered since the start, success first.
