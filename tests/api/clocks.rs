@@ -58,11 +58,11 @@ impl Scene {
         Self { clock, _app: app, tenant, _other: other, other: there, true_clock, ledger }
     }
 
-    /// Time passes for everybody.
+    /// Time passes for everybody, and first where tokens end: a node that is woken by its clock may ask there at once.
     fn wait(&self, seconds: u64) {
         let span = Duration::from_secs(seconds);
-        self.clock.advance(span);
         self.true_clock.advance(span);
+        self.clock.advance(span);
     }
 
     fn jump(&self, seconds: i64) {
