@@ -134,8 +134,7 @@ impl Three {
                 continue;
             }
             let story = self.tenants[0].story(connection).await;
-            let told = story.1.iter().any(|kind| kind == "connection.in_doubt");
-            if told && self.was_unheard(connection.grant) {
+            if story.last("connection.in_doubt").is_some() && self.was_unheard(connection.grant) {
                 unheard.push(connection.grant);
                 continue;
             }

@@ -11,7 +11,6 @@ use crate::size::{Slice, size};
 use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen green at this size three times on a quiet machine yet: ./check --long"]
 async fn a_node_that_is_stopped_for_a_while_costs_no_grant() {
     let mut slice = Slice::resume("pauses");
     let pauses = size("PAUSES", 12, 300);

@@ -11,7 +11,6 @@ use crate::wire::{Weather, Wire};
 use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen green at this size three times on a quiet machine yet: ./check --long"]
 async fn a_network_that_stalls_and_breaks_costs_no_grant() {
     let mut slice = Slice::resume("network");
     let faults = size("NETWORK_FAULTS", 12, 300);

@@ -12,7 +12,6 @@ use crate::size::{Slice, size};
 use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen green at this size three times on a quiet machine yet: ./check --long"]
 async fn a_primary_that_is_killed_costs_no_grant() {
     let mut slice = Slice::resume("failover");
     let kills = size("FAILOVERS", 8, 150);

@@ -58,9 +58,9 @@ impl Slice {
         self.sums.insert(of.to_owned(), most.into());
     }
 
-    /// One value of many, of which the figures tell the median and the most.
+    /// One value of many, in milliseconds, of which the figures tell the median, one in a hundred and the most.
     pub fn note(&mut self, of: &str, value: Duration) {
-        let value = u64::try_from(value.as_millis()).expect("it fits");
+        let value = (value.as_secs_f64() * 10_000.0).round() / 10.0;
         let values = self.sums.entry(of).or_insert_with(|| Value::Array(Vec::new()));
         values.as_array_mut().expect("it is a list").push(value.into());
     }
@@ -85,10 +85,10 @@ impl Slice {
 }
 
 fn spread(name: &str, values: &[Value]) -> String {
-    let mut values: Vec<u64> = values.iter().filter_map(Value::as_u64).collect();
-    values.sort_unstable();
+    let mut values: Vec<f64> = values.iter().filter_map(Value::as_f64).collect();
+    values.sort_unstable_by(f64::total_cmp);
     let at = |of: usize| values.get((values.len() * of / 100).min(values.len().saturating_sub(1))).copied().unwrap_or_default();
-    format!("{name} p50 {} max {}", at(50), at(100))
+    format!("{name} p50 {} p99 {} max {}", at(50), at(99), at(100))
 }
 
 fn file(name: &str) -> PathBuf {

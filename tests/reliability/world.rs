@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -253,18 +254,33 @@ impl Tenant {
         }
     }
 
-    /// What is known of a connection: its status, and the kinds of its events since it was imported,
-    /// oldest first.
-    pub async fn story(&self, connection: &Connection) -> (String, Vec<String>) {
+    pub async fn story(&self, connection: &Connection) -> Story {
         let list = format!("/connections?provider={}&end_user_id={}", connection.class.name(), connection.end_user);
         let (_, list) = self.get(&list).await.expect("an answer");
         let id = list["connections"][0]["id"].as_str().unwrap_or_else(|| panic!("{}: {list}", connection.end_user)).to_owned();
         let (_, shown) = self.get(&format!("/connections/{id}")).await.expect("an answer");
-        let kinds = shown["history"].as_array().expect("a history").iter();
-        let kinds = kinds.map(|event| event["kind"].as_str().unwrap_or_default().to_owned());
-        let mut kinds: Vec<_> = kinds.take_while(|kind| kind != "connection.imported").collect();
-        kinds.reverse();
-        (shown["status"].as_str().unwrap_or_default().to_owned(), kinds)
+        let word = |of: &Value| of.as_str().unwrap_or_default().to_owned();
+        let events = shown["history"].as_array().expect("a history").iter();
+        let events = events.map(|event| (word(&event["kind"]), word(&event["at"]).parse().expect("a moment")));
+        let mut events: Vec<_> = events.take_while(|(kind, _)| kind != "connection.imported").collect();
+        events.reverse();
+        Story(events)
+    }
+}
+
+/// What a tenant reads of a connection: each event since its import, oldest first.
+#[derive(Debug)]
+pub struct Story(Vec<(String, Timestamp)>);
+
+impl Story {
+    /// The place of the last event of this kind.
+    pub fn last(&self, kind: &str) -> Option<usize> {
+        self.0.iter().rposition(|(of, _)| of == kind)
+    }
+
+    /// When that was.
+    pub fn last_at(&self, kind: &str) -> Option<Timestamp> {
+        self.last(kind).map(|place| self.0[place].1)
     }
 }
 
