@@ -76,7 +76,9 @@ impl Scene {
         let said = tenant.ok("/get-access-token", fields).await;
         let good = said.get("warning").is_none();
         let access = text(&said["access_token"]);
-        assert!(!good || self.ledger.admits(&access), "{why}: {access} has expired and was served as good: {said}");
+        let truth =
+            || format!("{:?} at {:?}, {:?}", self.ledger.access(&access), self.ledger.now(), self.ledger.presented().last());
+        assert!(!good || self.ledger.admits(&access), "{why}: {access} has expired and was served as good: {said}; {}", truth());
     }
 }
 
