@@ -16,7 +16,7 @@ use crate::world::{Connection, Ends, Said, World, everybody};
 
 const CALLERS: usize = 32;
 /// Of each caller, so that none waits for its own connection's last refresh.
-const CONNECTIONS: usize = 32;
+const CONNECTIONS: usize = 8;
 
 /// What one run came to.
 struct Pace {

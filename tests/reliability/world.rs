@@ -316,7 +316,7 @@ where
 }
 
 /// Asks for each connection again and again until it gets what is wanted; panics with those who did not
-/// within [`HANG`], or were told that their grant is over.
+/// within [`HANG`] from their first question, or were told that their grant is over.
 pub async fn everybody(
     tenants: &[Tenant],
     connections: &[Connection],
@@ -324,10 +324,10 @@ pub async fn everybody(
     at_once: usize,
     wanted: impl Fn(&Said) -> bool + Clone + Send + 'static,
 ) {
-    let until = Instant::now() + HANG;
     let ask = |(n, connection): (usize, Connection)| {
         let (tenant, wanted) = (tenants[n % tenants.len()].clone(), wanted.clone());
         async move {
+            let until = Instant::now() + HANG;
             loop {
                 let said = tenant.token(&connection, force).await;
                 if wanted(&said) {
