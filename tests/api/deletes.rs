@@ -2,8 +2,8 @@
 //! and the provider keeps no living token of what was deleted. Two nodes share a store; one refreshes,
 //! the other deletes.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use claviger::adapters::memory::MemoryKv;
@@ -23,9 +23,10 @@ use claviger::services::vault::{Refresh, TokenQuery};
 use claviger::store::MasterKey;
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 use crate::figures::tell;
-use crate::ledger::{Class, Dice, Ended, Fault, Issued, Ledger};
+use crate::ledger::{Class, Dice, Ended, Fault, GrantNo, Issued, Ledger, Wait};
 use crate::world::{Outbox, PASSWORD, Setup, build};
 
 const RACES: usize = 10_000;
@@ -34,9 +35,45 @@ const AT_ONCE: usize = 64;
 /// The late token is revoked by the flight, behind everybody's back.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// From when on the delete counts its steps.
+#[derive(Clone, Copy)]
+enum Start {
+    /// As the refresh does.
+    Together,
+    /// The provider has the request, and does not answer yet.
+    Asked,
+    /// The refresh has come to its end.
+    Answered,
+}
+
+/// How one race goes: so many steps before the refresh, the delete, and before the provider goes on.
+struct Course {
+    start: Start,
+    refresh: u64,
+    delete: u64,
+    provider: u64,
+    /// It waits with its books written.
+    written: bool,
+}
+
+impl Course {
+    fn draw(dice: &mut Dice) -> Self {
+        let start = [Start::Together, Start::Asked, Start::Answered][usize::try_from(dice.below(3)).unwrap()];
+        let (refresh, delete, provider) = (dice.below(40), dice.below(80), dice.below(80));
+        Self { start, refresh, delete, provider, written: dice.per_mille(500) }
+    }
+}
+
+/// A request that is expected: who is told that it is there, and what becomes of it.
+struct Expected {
+    asked: watch::Sender<bool>,
+    fault: Fault,
+}
+
 /// Two nodes on one store, and the ledger for a provider.
 struct Nodes {
     ledger: Arc<Ledger>,
+    expected: Arc<Mutex<HashMap<GrantNo, Expected>>>,
     refreshes: Application,
     deletes: Application,
     caller: Caller,
@@ -46,6 +83,13 @@ struct Nodes {
 impl Nodes {
     async fn start() -> Self {
         let ledger = Arc::new(Ledger::start());
+        let expected: Arc<Mutex<HashMap<GrantNo, Expected>>> = Arc::default();
+        let coming = expected.clone();
+        ledger.always(move |grant| {
+            let Expected { asked, fault } = coming.lock().unwrap_or_else(PoisonError::into_inner).remove(&grant).expect("once");
+            asked.send_replace(true);
+            fault
+        });
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let kv = Arc::new(MemoryKv::new(clock.clone()));
         let master = MasterKey::generate(&SystemEntropy).unwrap().expose_secret().to_owned();
@@ -59,7 +103,7 @@ impl Nodes {
         };
         let (refreshes, deletes) = (node(&folders[0]).await, node(&folders[1]).await);
         let caller = Self::tenant(&refreshes).await;
-        Self { ledger, refreshes, deletes, caller, _folders: folders }
+        Self { ledger, expected, refreshes, deletes, caller, _folders: folders }
     }
 
     async fn tenant(node: &Application) -> Caller {
@@ -102,25 +146,54 @@ impl Nodes {
         self.refreshes.services().connections.import(&self.caller, import).await.unwrap();
     }
 
-    /// A connection, a refresh, and a delete that comes so many steps after it.
-    async fn race(&self, number: usize, steps: (u64, u64)) -> Issued {
+    /// What the provider is to do with the request for this grant; with who hears of it, and who lets it go on.
+    fn expect(&self, grant: GrantNo, written: bool) -> (watch::Receiver<bool>, watch::Sender<bool>) {
+        let ((asked, heard), (goes_on, wait)) = (watch::channel(false), watch::channel(false));
+        let (fault, wait) = (Fault::default(), Wait::Until(wait));
+        let fault = if written { fault.after(wait) } else { fault.before(wait) };
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner).insert(grant, Expected { asked, fault });
+        (heard, goes_on)
+    }
+
+    async fn race(&self, number: usize, course: Course) -> Issued {
         let (issued, which) = (self.ledger.grant(Class::Strict), which(number));
         self.import(&which, &issued).await;
-        let vault = &self.refreshes.services().vault;
+        let (asked, goes_on) = self.expect(issued.grant, course.written);
+        let (ends, ended) = watch::channel(false);
         let refresh = async {
-            pause(steps.0).await;
-            vault.token(&self.caller, query(&which, Refresh::Forced)).await.ok();
+            pause(course.refresh).await;
+            self.refreshes.services().vault.token(&self.caller, query(&which, Refresh::Forced)).await.ok();
+            ends.send_replace(true);
+        };
+        // A refresh may find nothing left, and never ask.
+        let asked = || async {
+            tokio::select! { () = told(asked.clone()) => {} () = told(ended.clone()) => {} }
+        };
+        let provider = async {
+            asked().await;
+            pause(if matches!(course.start, Start::Asked) { course.provider } else { 0 }).await;
+            goes_on.send_replace(true);
         };
         let delete = async {
-            pause(steps.1).await;
+            match course.start {
+                Start::Together => {}
+                Start::Asked => asked().await,
+                Start::Answered => told(ended.clone()).await,
+            }
+            pause(course.delete).await;
             self.deletes.services().connections.revoke(&self.caller, which.clone()).await.unwrap();
             // It is acknowledged: from here on this node answers nobody with it.
             let after = self.deletes.services().vault.token(&self.caller, query(&which, Refresh::WhenDue)).await;
             assert_eq!(after.err().map(|refusal| refusal.code), Some(ErrorCode::ConnectionNotFound), "race {number}");
         };
-        tokio::join!(refresh, delete);
+        tokio::join!(refresh, provider, delete);
         issued
     }
+}
+
+/// Returns once it was said, or will not be any more.
+async fn told(mut of: watch::Receiver<bool>) {
+    of.wait_for(|told| *told).await.ok();
 }
 
 fn which(number: usize) -> Which {
@@ -144,18 +217,13 @@ async fn pause(steps: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delete_wins_every_race_with_a_refresh() {
     let nodes = Arc::new(Nodes::start().await);
-    let mut dice = Dice(3);
-    nodes.ledger.always(move |_| {
-        let wait = |dice: &mut Dice| Duration::from_micros(dice.below(3) * 700);
-        Fault::default().before(wait(&mut dice)).after(wait(&mut dice))
-    });
     let (mut dice, mut races, mut issued) = (Dice(4), tokio::task::JoinSet::new(), Vec::new());
     for number in 0..RACES {
         if races.len() == AT_ONCE {
             issued.push(races.join_next().await.unwrap().unwrap());
         }
-        let (nodes, steps) = (nodes.clone(), (dice.below(40), dice.below(120)));
-        races.spawn(async move { nodes.race(number, steps).await });
+        let (nodes, course) = (nodes.clone(), Course::draw(&mut dice));
+        races.spawn(async move { nodes.race(number, course).await });
     }
     issued.extend(races.join_all().await);
     let late = settled(&nodes, &issued).await;
