@@ -11,10 +11,11 @@ use crate::redis::free_port;
 use crate::size::size;
 use crate::world::{Ends, Said, Tenant, World, crowd, everybody};
 
-/// Refreshes per second that the provider file allows, over all nodes.
-const RATE: usize = 200;
-/// Requests that were sent in an even row can come in crowds where the machine is busy.
-const CROWD: usize = RATE / 2;
+/// Refreshes per second that the provider may be asked for, over all nodes: fewer than three nodes of a development
+/// build manage on two cores, so that it is what holds them back.
+const RATE: usize = 100;
+/// What was sent in an even row comes in crowds where the machine is busy: within one second as many as in two.
+const SPANS: [(u64, usize); 2] = [(1, 2 * RATE), (30, 30 * RATE)];
 
 async fn three_nodes(world: &mut World) -> (Vec<Node>, Vec<Tenant>) {
     let mut nodes: Vec<_> = ["a", "b", "c"].into_iter().map(|name| world.node(name)).collect();
@@ -70,14 +71,17 @@ async fn thousands_that_expire_together_are_refreshed_once_each_and_no_faster_th
     let began = Instant::now();
     // What is wanted came from a refresh: what was imported has expired.
     everybody(&tenants, &connections, false, 500, |said| said.is_good() && said.generation == 2).await;
-    let (took, peak) = (began.elapsed(), world.ledger.peak(Duration::from_secs(1)));
+    let took = began.elapsed();
+    let peaks = SPANS.map(|(seconds, allowed)| (seconds, allowed, world.ledger.peak(Duration::from_secs(seconds))));
     assert_eq!(world.ledger.count(), count);
     let again: Vec<_> = connections.iter().filter(|one| world.ledger.refreshes(one.grant) != 1).take(3).collect();
     assert!(again.is_empty() && world.ledger.crimes().is_none(), "{again:?} {:?}", world.ledger.crimes());
-    let figures =
-        format!("connections {count}, nodes 3, rate_per_s {RATE}, peak_in_a_second {peak}, took_ms {}", took.as_millis());
+    let peaked = peaks.map(|(seconds, _, peak)| format!("peak_in_{seconds}_s {peak}")).join(", ");
+    let figures = format!("connections {count}, nodes 3, rate_per_s {RATE}, {peaked}, took_ms {}", took.as_millis());
     tell("expiring together", &figures);
     let exposed = futures::future::join_all(nodes.iter().map(Node::exposed)).await.join(", ");
     tell("exposed", &format!("of {count} refreshes on three nodes, from the last byte to the journal's sync: {exposed}"));
-    assert!(peak <= RATE + CROWD, "{peak} within a second, where {RATE} are allowed");
+    for (seconds, allowed, peak) in peaks {
+        assert!(peak <= allowed, "{peak} within {seconds} s, where {allowed} are allowed");
+    }
 }
