@@ -62,6 +62,19 @@ Lw03eHTNQghS0A==
 -----END PRIVATE KEY-----
 ";
 
+/// Of 512 bits, made for this.
+const SHORT_KEY: &str = "-----BEGIN PRIVATE KEY-----
+MIIBVgIBADANBgkqhkiG9w0BAQEFAASCAUAwggE8AgEAAkEA8KhZT2ScTeNo/SRE
+i32dMZgN2YerCQeLuffhMoLRz0QoKB+Lv/Szze2l25CL4qCPqSotumq0saAVtEud
+Ao3sqQIDAQABAkEA0OmT/jPc7FCKB5bAWkdFepQBEeGQPFpslZf1yp99+2oEbsiA
+BF8vdFiPtYs1VvpiJUfJyB6TnpF0W5327II1wQIhAPmWQx2dLmMdNqtr2i1+erNb
+bPweMp3fBHKbnioI+GC9AiEA9tdZ3unrW6LD9I8pWfi7I6vY4WgzSNrUJA31Kex+
+aF0CIBI3HDjaEtua8zV5jpfJZk0WvBJ+ZbVN5HY000tAEliFAiEAg/fyhmkNebp1
+hWScuQtwEcwocaph8Mt9q6ECt91GX8kCIQDhreK6LoxrHHGB2Mht5PKQ9pUqL8h7
+uLmlw5buvPcUgw==
+-----END PRIVATE KEY-----
+";
+
 #[test]
 fn the_communitys_rsa_case_is_signed_as_it_says() {
     let key = PrivateKey::from_pem(RSA_KEY).unwrap();
@@ -72,8 +85,9 @@ fn the_communitys_rsa_case_is_signed_as_it_says() {
         "jvTp/wX1TYtByB1m+Pbyo0lnCOLIsyGCH7wke8AUs3BpnwZJtAuEJkvQL2/9n4s5wUmUl4aCI4BwpraNx4RtEXMe5qg5T1LVTGliMRpKasKsW//e+RinhejgCuzoH26dyF8iY2ZZ/5D1ilgeijhV/vBka5twt399mXwaYdCwFYE="
     );
     assert_eq!(format!("{key:?}"), "PrivateKey");
-    for bad in ["", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", &RSA_KEY.replace("MIIC", "MIIB")] {
-        assert_eq!(PrivateKey::from_pem(bad).unwrap_err(), SignError::BadKey);
+    let (empty, damaged) = ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", RSA_KEY.replace("MIIC", "MIIB"));
+    for bad in ["", empty, &damaged, SHORT_KEY] {
+        assert_eq!(PrivateKey::from_pem(bad).unwrap_err(), SignError::BadKey, "{bad}");
     }
 }
 
@@ -171,6 +185,20 @@ fn params_stand_where_the_provider_wants_them() {
     let empty = HttpCall { headers: Vec::new(), ..update("", "") };
     let empty = signer(ParamsIn::Body).sign(empty, &[]).unwrap();
     assert!(empty.body.starts_with(b"oauth_consumer_key=") && empty.headers == [("content-type".to_owned(), FORM.to_owned())]);
+}
+
+/// A call has one `authorization` header (RFC 9110 5.3), and before there is a token nothing is said of one (RFC 5849 3.1).
+#[test]
+fn the_protocol_alone_says_who_calls() {
+    let own = ("authorization".to_owned(), "Bearer other".to_owned());
+    let mut call = update(FORM, STATUS);
+    call.headers.push(own.clone());
+    let signed = Signer { token: "", ..signer(ParamsIn::Header) }.sign(call, &[]).unwrap();
+    let headers: Vec<_> = signed.headers.iter().filter(|(name, _)| name == "authorization").collect();
+    assert!(headers.len() == 1 && !headers.contains(&&own), "{headers:?}");
+    let names: Vec<_> = protocol(&signed).into_keys().collect();
+    let expected = ["consumer_key", "nonce", "signature", "signature_method", "timestamp", "version"];
+    assert_eq!(names, expected.map(|name| format!("oauth_{name}")));
 }
 
 /// RFC 5849 3.4.1.3.1: only a form is signed with the rest.

@@ -84,10 +84,9 @@ fn signature(shape: SignatureShape) -> SignatureMethod {
 
 #[cfg(test)]
 mod tests {
-    use crate::domain::ids::ProviderId;
     use crate::domain::provider::request::{ClientAuth, ClientSecret, PkceUse};
     use crate::domain::provider::{Provider, RefreshClass};
-    use crate::oauth::provider_file::{Definition, Shelf, parse_own};
+    use crate::oauth::provider_file::testing::try_defined;
 
     const LEAST: &str = r#"
         name = "Acme"
@@ -97,11 +96,7 @@ mod tests {
     "#;
 
     fn try_acme(changes: &str) -> Result<Provider, String> {
-        let id = ProviderId::parse("acme").unwrap();
-        let text = format!("{LEAST}{changes}");
-        let definition = Definition { id: &id, text: &text, today: "2026-11-22", discovered: None };
-        let read = parse_own(&definition, &Shelf::new()).map(|file| file.provider);
-        read.map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        try_defined(&format!("{LEAST}{changes}"))
     }
 
     #[test]
@@ -167,11 +162,8 @@ mod tests {
     fn its_blocks_are_for_it_alone() {
         let other = "grant = \"authorization_code\"\nauthorize.pkce = \"off\"\nrefresh.class = \"none\"\n";
         for block in ["oauth1.realm = \"r\"", "request_token.url = \"https://acme.example/i\""] {
-            let text = format!("{}{other}{block}", LEAST.replace("grant = \"oauth1\"", ""));
-            let id = ProviderId::parse("acme").unwrap();
-            let definition = Definition { id: &id, text: &text, today: "2026-11-22", discovered: None };
-            let faults = parse_own(&definition, &Shelf::new()).unwrap_err();
-            assert!(faults.iter().any(|fault| fault.to_string().contains("is for `grant = \"oauth1\"` alone")), "{faults:?}");
+            let faults = try_defined(&format!("{}{other}{block}", LEAST.replace("grant = \"oauth1\"", ""))).unwrap_err();
+            assert!(faults.contains("is for `grant = \"oauth1\"` alone"), "{faults}");
         }
     }
 }

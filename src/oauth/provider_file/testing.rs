@@ -2,7 +2,7 @@
 
 use toml::Table;
 
-use super::{Shelf, Source, merge, parse};
+use super::{Definition, Shelf, Source, merge, parse, parse_own};
 use crate::domain::ids::ProviderId;
 use crate::domain::provider::Provider;
 
@@ -62,6 +62,14 @@ pub(crate) fn alone(text: &str) -> Provider {
     let id = ProviderId::parse("alone").unwrap();
     let shelf: Shelf = [(id.clone(), Source { file: "alone.toml".to_owned(), text: text.to_owned() })].into();
     parse(&id, &shelf).unwrap_or_else(|faults| panic!("{faults:?}")).provider
+}
+
+/// A provider as a tenant defines it: without what a file tells people, and without vectors.
+pub(crate) fn try_defined(text: &str) -> Result<Provider, String> {
+    let id = ProviderId::parse("acme").unwrap();
+    let definition = Definition { id: &id, text, today: "2026-11-22", discovered: None };
+    let read = parse_own(&definition, &Shelf::new()).map(|file| file.provider);
+    read.map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
 
 pub(crate) fn try_acme(changes: &str) -> Result<Provider, Vec<String>> {
