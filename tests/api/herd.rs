@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::fake_provider::{Act, FakeProvider, Gate, TOKEN};
-use crate::world::{Browser, Setup, Tenant, TestApp, provider_file, text};
+use crate::world::{Setup, Tenant, TestApp, provider_file, text};
 
 const CALLERS: usize = 1_000;
 
@@ -22,10 +22,7 @@ async fn expired() -> Scene {
     let provider = FakeProvider::start().await;
     let providers = vec![("fake", provider_file("Fake", &provider.url(""), "rotate_strict"))];
     let app = TestApp::with(Setup { providers, ..Setup::default() }).await;
-    let tenant = app.tenant("dev@acme.example").await;
-    tenant.enable("fake", "read").await;
-    let done = Browser::default().connect_at_once(&tenant.link("fake", "alice").await).await;
-    assert_eq!(done.status, 200, "{}", done.body);
+    let tenant = app.connected().await;
     app.clock.advance(Duration::from_secs(3600));
     let gate = Gate::new();
     let answer = json!({ "access_token": "at-new", "refresh_token": "rt-new", "token_type": "Bearer", "expires_in": 3600 });

@@ -89,10 +89,7 @@ impl Scene {
         let files = vec![("fake", provider_file("Fake", &provider.url(""), class))];
         let app = TestApp::with(setup(&clock, &kv, &journal, &files, Vec::new())).await;
         let master = std::fs::read_to_string(app.master_key_file()).unwrap().trim().to_owned();
-        let tenant = app.tenant("dev@acme.example").await;
-        tenant.enable("fake", "read").await;
-        let done = Browser::default().connect_at_once(&tenant.link("fake", "alice").await).await;
-        assert_eq!(done.status, 200, "{}", done.body);
+        let tenant = app.connected().await;
         Self { clock, store, kv, journal, app, tenant, provider, files, master }
     }
 

@@ -25,10 +25,7 @@ impl Scene {
         let providers = vec![("fake", provider_file("Fake", &provider.url(""), class))];
         let settings = vec![("refresh.call_deadline", "1s".to_owned())];
         let app = TestApp::with(Setup { providers, settings, ..Setup::default() }).await;
-        let tenant = app.tenant("dev@acme.example").await;
-        tenant.enable("fake", "read").await;
-        let done = Browser::default().connect_at_once(&tenant.link("fake", "alice").await).await;
-        assert_eq!(done.status, 200, "{}", done.body);
+        let tenant = app.connected().await;
         app.clock.advance(HOUR);
         Self { app, tenant, provider }
     }
@@ -302,10 +299,7 @@ async fn a_grant_in_doubt_says_why_since_when_and_what_to_do() {
     let provider = FakeProvider::start().await;
     let providers = vec![("fake", provider_file("Fake", &provider.url(""), "rotate_strict"))];
     let app = TestApp::with(Setup { providers, ..Setup::default() }).await;
-    let tenant = app.tenant("dev@acme.example").await;
-    tenant.enable("fake", "read").await;
-    let done = Browser::default().connect_at_once(&tenant.link("fake", "alice").await).await;
-    assert_eq!(done.status, 200, "{}", done.body);
+    let tenant = app.connected().await;
     provider.next(TOKEN, Act::Close);
     let forced = json!({ "provider": "fake", "end_user_id": "alice", "force_refresh": true });
     app.clock.advance(Duration::from_secs(600));

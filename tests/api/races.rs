@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::clock::TestClock;
 use crate::fake_provider::{Act, Answer, FakeProvider, Gate, REVOKE, TOKEN};
 use crate::unruly_kv::{Fate, UnrulyKv};
-use crate::world::{Browser, Setup, Tenant, TestApp, provider_file, text};
+use crate::world::{Setup, Tenant, TestApp, provider_file, text};
 
 struct Scene {
     clock: Arc<TestClock>,
@@ -34,10 +34,7 @@ impl Scene {
         let files = vec![("fake", provider_file("Fake", &provider.url(""), class))];
         let master = MasterKey::generate(&SystemEntropy).unwrap().expose_secret().to_owned();
         let app = node(&clock, kv.clone(), &files, &master).await;
-        let tenant = app.tenant("dev@acme.example").await;
-        tenant.enable("fake", "read").await;
-        let done = Browser::default().connect_at_once(&tenant.link("fake", "alice").await).await;
-        assert_eq!(done.status, 200, "{}", done.body);
+        let tenant = app.connected().await;
         Self { clock, store, kv, app, tenant, provider, files, master }
     }
 

@@ -13,17 +13,14 @@ use tokio::sync::mpsc;
 use crate::clock::TestClock;
 use crate::fake_provider::FakeProvider;
 use crate::swapped_kv::SwappedKv;
-use crate::world::{Browser, Setup, Tenant, TestApp, provider_file, text};
+use crate::world::{Setup, Tenant, TestApp, provider_file, text};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const BEAT: Duration = Duration::from_secs(5);
 
 /// Alice, by consent, with a token of an hour; bob, by import, with one of a day.
 async fn connected(app: &TestApp) -> Tenant {
-    let tenant = app.tenant("dev@acme.example").await;
-    tenant.enable("fake", "read").await;
-    let done = Browser::default().connect_at_once(&tenant.link("fake", "alice").await).await;
-    assert_eq!(done.status, 200, "{}", done.body);
+    let tenant = app.connected().await;
     let bob =
         json!({ "provider": "fake", "end_user_id": "bob", "access_token": "bobs", "refresh_token": "r", "expires_in": 86_400 });
     assert_eq!(tenant.post("/import-connection", bob).await.0, 201);

@@ -19,10 +19,7 @@ impl Scene {
         let provider = FakeProvider::start().await;
         let providers = vec![("fake", provider_file("Fake", &provider.url(""), "nonrotating"))];
         let app = TestApp::with(Setup { providers, ..Setup::default() }).await;
-        let tenant = app.tenant("dev@acme.example").await;
-        tenant.enable("fake", "read").await;
-        let done = Browser::default().connect_at_once(&tenant.link("fake", "alice").await).await;
-        assert_eq!(done.status, 200, "{}", done.body);
+        let tenant = app.connected().await;
         Self { app, tenant, provider }
     }
 

@@ -160,6 +160,15 @@ impl TestApp {
         assert_eq!(status, 201, "{made}");
         Tenant { key: text(&made["key"]), ..plain }
     }
+
+    /// A new tenant whose end user `alice` has connected `fake`.
+    pub async fn connected(&self) -> Tenant {
+        let tenant = self.tenant("dev@acme.example").await;
+        tenant.enable("fake", "read").await;
+        let done = Browser::default().connect_at_once(&tenant.link("fake", "alice").await).await;
+        assert_eq!(done.status, 200, "{}", done.body);
+        tenant
+    }
 }
 
 /// What a server left when it ended.
