@@ -5,25 +5,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::fake_provider::{Act, FakeProvider, Seen, TOKEN};
+use crate::provider_file;
 use crate::sweep::Scene;
 use crate::world::{Setup, text};
 
 /// A service whose answers name no end of a token.
 const FILE: &str = r#"
-name = "Machine"
-docs = "https://docs.example/"
-checked = 2026-11-22
-known = "docs"
-categories = ["testing"]
-credentials = "None are needed."
 grant = "client_credentials"
-
-[params.here]
-title = "Where it listens"
-kind = "origin"
-needed_by = "deployment"
-example = "http://127.0.0.1:1"
-default = "ORIGIN"
 
 [params.account_id]
 title = "Whose account it is"
@@ -84,7 +72,7 @@ async fn scene(settings: &[(&'static str, &str)]) -> Scene {
 async fn with(provider: FakeProvider, settings: &[(&'static str, &str)]) -> Scene {
     let mut all = vec![("server.ops_listen", "127.0.0.1:0".to_owned())];
     all.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
-    let file = FILE.replace("ORIGIN", &provider.url(""));
+    let file = provider_file::on_loopback("Machine", &provider.url(""), FILE);
     Scene::of(provider, Setup { providers: vec![("fake", file)], settings: all, ..Setup::default() }).await
 }
 

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::fake_provider::{Act, FakeProvider, REVOKE, TOKEN};
-use crate::world::{Browser, PASSWORD, Setup, Tenant, TestApp, client, code_in, provider_file, text};
+use crate::provider_file;
+use crate::world::{Browser, PASSWORD, Setup, Tenant, TestApp, client, code_in, text};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const EMAIL: &str = "canary@acme.example";
@@ -51,7 +52,7 @@ impl Scene {
     async fn start() -> Self {
         log();
         let (provider, disk) = (FakeProvider::start().await, TempDir::new().expect("a folder"));
-        let providers = vec![("fake", provider_file("Fake", &provider.url(""), "rotate_plain"))];
+        let providers = vec![("fake", provider_file::of_class("Fake", &provider.url(""), "rotate_plain"))];
         let store_url = Some(format!("sqlite:{}", disk.path().join("claviger.db").display()));
         let app = TestApp::with(Setup { providers, store_url, ..Setup::default() }).await;
         let tenant = app.tenant("other@acme.example").await;

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::fake_provider::{Answer, FakeProvider, REVOKE, TOKEN};
-use crate::world::{Browser, Setup, TestApp, client, provider_file, text};
+use crate::provider_file;
+use crate::world::{Browser, Setup, TestApp, client, text};
 
 fn definition(provider: &FakeProvider) -> String {
     format!(
@@ -278,7 +279,7 @@ async fn a_later_provider_of_the_same_name_changes_nothing() {
     let tenant = app.tenant("dev@acme.example").await;
     tenant.ok("/define-provider", json!({ "provider": "late", "definition": definition(&own) })).await;
     tenant.enable("late", "read").await;
-    let app = app.restart(setup(vec![("late", provider_file("Late", &listed.url(""), "nonrotating"))])).await;
+    let app = app.restart(setup(vec![("late", provider_file::of_class("Late", &listed.url(""), "nonrotating"))])).await;
     let tenant = tenant.at(&app);
     Browser::default().connect_at_once(&tenant.link("late", "alice").await).await;
     assert_eq!((own.count(TOKEN), listed.count(TOKEN)), (1, 0));

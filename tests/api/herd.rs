@@ -6,7 +6,8 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::fake_provider::{Act, FakeProvider, Gate, TOKEN};
-use crate::world::{Setup, Tenant, TestApp, provider_file, text};
+use crate::provider_file;
+use crate::world::{Setup, Tenant, TestApp, text};
 
 const CALLERS: usize = 1_000;
 
@@ -20,7 +21,7 @@ struct Scene {
 /// A connection whose token has expired, at a provider that answers when the gate opens.
 async fn expired() -> Scene {
     let provider = FakeProvider::start().await;
-    let providers = vec![("fake", provider_file("Fake", &provider.url(""), "rotate_strict"))];
+    let providers = vec![("fake", provider_file::of_class("Fake", &provider.url(""), "rotate_strict"))];
     let app = TestApp::with(Setup { providers, ..Setup::default() }).await;
     let tenant = app.connected().await;
     app.clock.advance(Duration::from_secs(3600));

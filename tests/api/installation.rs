@@ -7,23 +7,10 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::fake_provider::{Act, FakeProvider, TOKEN};
+use crate::provider_file;
 use crate::world::{Browser, Page, Setup, Tenant, TestApp, text};
 
 const FILE: &str = r#"
-name = "Installed"
-docs = "https://docs.example/"
-checked = 2026-11-22
-known = "docs"
-categories = ["testing"]
-credentials = "None are needed."
-
-[params.here]
-title = "Where it listens"
-kind = "origin"
-needed_by = "deployment"
-example = "http://127.0.0.1:1"
-default = "ORIGIN"
-
 [authorize]
 url = "{here}/install"
 pkce = "off"
@@ -109,7 +96,7 @@ async fn scene() -> Scene {
         let token = json!({ "token": format!("installation-{installation}-{n}"), "expires_in": 3_600 });
         provider.next(&minting(installation), Act::json(201, &token));
     }
-    let file = FILE.replace("ORIGIN", &provider.url(""));
+    let file = provider_file::on_loopback("Installed", &provider.url(""), FILE);
     let app = TestApp::with(Setup { providers: vec![("fake", file)], ..Setup::default() }).await;
     let tenant = app.tenant("dev@acme.example").await;
     let callback = text(&tenant.enable("fake", "").await["redirect_uri"]);

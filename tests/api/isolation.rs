@@ -8,7 +8,8 @@ use claviger::web::table;
 use serde_json::{Value, json};
 
 use crate::fake_provider::FakeProvider;
-use crate::world::{Browser, Setup, Tenant, TestApp, client, provider_file, text};
+use crate::provider_file;
+use crate::world::{Browser, Setup, Tenant, TestApp, client, text};
 
 /// What a call names of somebody's: as the owner has it, and as nobody has it.
 struct Names {
@@ -156,7 +157,7 @@ struct World {
 
 async fn world() -> World {
     let provider = FakeProvider::start().await;
-    let providers = vec![("fake", provider_file("Fake", &provider.url(""), "nonrotating"))];
+    let providers = vec![("fake", provider_file::of_class("Fake", &provider.url(""), "nonrotating"))];
     let app = TestApp::with(Setup { providers, ..Setup::default() }).await;
     let (owner, other) = (app.tenant("owner@acme.example").await, app.tenant("other@rival.example").await);
     let body = json!({

@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 
 use crate::clock::TestClock;
 use crate::fake_provider::{Act, FakeProvider, Gate, REVOKE, TOKEN};
+use crate::provider_file;
 use crate::unruly_kv::UnrulyKv;
-use crate::world::{Browser, Setup, Tenant, TestApp, provider_file, text};
+use crate::world::{Browser, Setup, Tenant, TestApp, text};
 
 /// A journal that breaks when it is told to.
 struct Brittle {
@@ -86,7 +87,7 @@ impl Scene {
         let (clock, provider, journal) = (TestClock::new(), FakeProvider::start().await, Brittle::new());
         let store = Arc::new(MemoryKv::new(clock.clone()));
         let kv = kv(store.clone());
-        let files = vec![("fake", provider_file("Fake", &provider.url(""), class))];
+        let files = vec![("fake", provider_file::of_class("Fake", &provider.url(""), class))];
         let app = TestApp::with(setup(&clock, &kv, &journal, &files, Vec::new())).await;
         let master = std::fs::read_to_string(app.master_key_file()).unwrap().trim().to_owned();
         let tenant = app.connected().await;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::oidc::{OidcOptions, OidcProvider, POST_CLIENT};
+use crate::provider_file;
 use crate::redis::RedisServer;
-use crate::world::{Browser, Setup, TestApp, provider_file_with, text};
+use crate::world::{Browser, Setup, TestApp, text};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -40,8 +41,8 @@ async fn with_the_sandbox(app: &TestApp) {
 /// The provider's own counters are the oracle: what it saw is what was sent.
 async fn with_a_strangers_provider(store_url: Option<String>) {
     let provider = OidcProvider::start(OidcOptions::default()).await;
-    let extra = "[refresh]\nclass = \"rotate_strict\"\n";
-    let file = provider_file_with("Stranger", provider.issuer(), extra, ("/auth", "/token", "/token/revocation"));
+    let endpoints = ("/auth", "/token", "/token/revocation");
+    let file = provider_file::with_endpoints("Stranger", provider.issuer(), "class = \"rotate_strict\"", endpoints);
     let app = TestApp::with(Setup { store_url, providers: vec![("stranger", file)], ..Setup::default() }).await;
     let tenant = app.tenant("dev@acme.example").await;
     let client = json!({

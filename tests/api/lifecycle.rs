@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::fake_provider::{Act, FakeProvider, Gate, TOKEN};
-use crate::world::{Browser, Setup, TestApp, client, provider_file, text};
+use crate::provider_file;
+use crate::world::{Browser, Setup, TestApp, client, text};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_was_kept_is_there_after_a_restart() {
@@ -60,7 +61,7 @@ async fn a_refresh_under_way_is_kept_before_the_stop() {
     let provider = FakeProvider::start().await;
     let setup = || Setup {
         store_url: Some(format!("sqlite:{}", store.path().join("store.db").display())),
-        providers: vec![("fake", provider_file("Fake", &provider.url(""), "rotate_strict"))],
+        providers: vec![("fake", provider_file::of_class("Fake", &provider.url(""), "rotate_strict"))],
         ..Setup::default()
     };
     let app = TestApp::with(setup()).await;

@@ -14,6 +14,8 @@ mod ledger;
 mod oauth1_server;
 #[path = "../support/oidc.rs"]
 mod oidc;
+#[path = "../support/provider_file.rs"]
+mod provider_file;
 #[path = "../support/redis.rs"]
 mod redis;
 #[path = "../support/swapped_kv.rs"]

@@ -8,7 +8,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::fake_provider::{Act, Answer, FakeProvider, Gate, TOKEN};
-use crate::world::{Browser, Setup, Tenant, TestApp, provider_file, text};
+use crate::provider_file;
+use crate::world::{Browser, Setup, Tenant, TestApp, text};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -22,7 +23,7 @@ impl Scene {
     /// Connected, and the token has expired. A call to the provider is given up after a second.
     async fn expired(class: &str) -> Self {
         let provider = FakeProvider::start().await;
-        let providers = vec![("fake", provider_file("Fake", &provider.url(""), class))];
+        let providers = vec![("fake", provider_file::of_class("Fake", &provider.url(""), class))];
         let settings = vec![("refresh.call_deadline", "1s".to_owned())];
         let app = TestApp::with(Setup { providers, settings, ..Setup::default() }).await;
         let tenant = app.connected().await;
@@ -265,7 +266,7 @@ async fn a_body_that_never_ends_is_given_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn one_bad_import_does_not_stop_an_integration() {
     let provider = FakeProvider::start().await;
-    let providers = vec![("fake", provider_file("Fake", &provider.url(""), "nonrotating"))];
+    let providers = vec![("fake", provider_file::of_class("Fake", &provider.url(""), "nonrotating"))];
     let app = TestApp::with(Setup { providers, ..Setup::default() }).await;
     let tenant = app.tenant("dev@acme.example").await;
     tenant.enable("fake", "read").await;
@@ -297,7 +298,7 @@ async fn one_bad_import_does_not_stop_an_integration() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_grant_in_doubt_says_why_since_when_and_what_to_do() {
     let provider = FakeProvider::start().await;
-    let providers = vec![("fake", provider_file("Fake", &provider.url(""), "rotate_strict"))];
+    let providers = vec![("fake", provider_file::of_class("Fake", &provider.url(""), "rotate_strict"))];
     let app = TestApp::with(Setup { providers, ..Setup::default() }).await;
     let tenant = app.connected().await;
     provider.next(TOKEN, Act::Close);

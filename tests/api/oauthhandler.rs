@@ -1,7 +1,8 @@
 //! The request forms of OAuthHandler, as its users send them, are accepted by the five verbs.
 
 use crate::fake_provider::FakeProvider;
-use crate::world::{Browser, PASSWORD, Setup, TestApp, code_in, provider_file, read, text};
+use crate::provider_file;
+use crate::world::{Browser, PASSWORD, Setup, TestApp, code_in, read, text};
 
 const EMAIL: &str = "dev@acme.example";
 
@@ -14,7 +15,7 @@ async fn send(app: &TestApp, path: &str, fields: &[(&str, &str)]) -> (u16, serde
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn its_five_verbs_take_its_forms_unchanged() {
     let provider = FakeProvider::start().await;
-    let providers = vec![("fake", provider_file("Fake", &provider.url(""), "nonrotating"))];
+    let providers = vec![("fake", provider_file::of_class("Fake", &provider.url(""), "nonrotating"))];
     let app = TestApp::with(Setup { providers, ..Setup::default() }).await;
     // Its login form is FastAPI's, which may send more than the two fields that count.
     let login = [("grant_type", "password"), ("username", EMAIL), ("password", PASSWORD), ("scope", "")];

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 
 use crate::clock::TestClock;
 use crate::fake_provider::{Act, Answer, FakeProvider, Gate, REVOKE, TOKEN};
+use crate::provider_file;
 use crate::unruly_kv::{Fate, UnrulyKv};
-use crate::world::{Setup, Tenant, TestApp, provider_file, text};
+use crate::world::{Setup, Tenant, TestApp, text};
 
 struct Scene {
     clock: Arc<TestClock>,
@@ -31,7 +32,7 @@ impl Scene {
         let (clock, provider) = (TestClock::new(), FakeProvider::start().await);
         let store = Arc::new(MemoryKv::new(clock.clone()));
         let kv = UnrulyKv::over(store.clone());
-        let files = vec![("fake", provider_file("Fake", &provider.url(""), class))];
+        let files = vec![("fake", provider_file::of_class("Fake", &provider.url(""), class))];
         let master = MasterKey::generate(&SystemEntropy).unwrap().expose_secret().to_owned();
         let app = node(&clock, kv.clone(), &files, &master).await;
         let tenant = app.connected().await;

@@ -12,8 +12,9 @@ use tokio::sync::mpsc;
 
 use crate::clock::TestClock;
 use crate::fake_provider::FakeProvider;
+use crate::provider_file;
 use crate::swapped_kv::SwappedKv;
-use crate::world::{Setup, Tenant, TestApp, provider_file, text};
+use crate::world::{Setup, Tenant, TestApp, text};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const BEAT: Duration = Duration::from_secs(5);
@@ -76,7 +77,7 @@ impl OnDisk {
     fn setup(&self) -> Setup {
         Setup {
             store_url: Some(format!("sqlite:{}", self.file().display())),
-            providers: vec![("fake", provider_file("Fake", &self.provider.url(""), "rotate_strict"))],
+            providers: vec![("fake", provider_file::of_class("Fake", &self.provider.url(""), "rotate_strict"))],
             ..Setup::default()
         }
     }
@@ -159,7 +160,7 @@ async fn a_store_emptied_under_a_running_node_stops_its_refreshes() {
     let (clock, provider) = (TestClock::new(), FakeProvider::start().await);
     let full = Arc::new(MemoryKv::new(clock.clone()));
     let kv = SwappedKv::over(full.clone());
-    let providers = vec![("fake", provider_file("Fake", &provider.url(""), "rotate_strict"))];
+    let providers = vec![("fake", provider_file::of_class("Fake", &provider.url(""), "rotate_strict"))];
     let setup = Setup { kv: Some(kv.clone()), clock: Some(clock.clone()), providers, ..Setup::default() };
     let app = TestApp::with(setup).await;
     let tenant = connected(&app).await;
@@ -183,7 +184,7 @@ async fn a_restoration_holds_every_node() {
     let setup = |restored, master: Option<String>| Setup {
         kv: Some(kv.clone()),
         clock: Some(clock.clone()),
-        providers: vec![("fake", provider_file("Fake", &provider.url(""), "rotate_strict"))],
+        providers: vec![("fake", provider_file::of_class("Fake", &provider.url(""), "rotate_strict"))],
         settings: master.map(|file| ("keys.master_file", file)).into_iter().collect(),
         restored,
         ..Setup::default()

@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 
 use crate::clock::TestClock;
 use crate::fake_provider::{Act, FakeProvider, TOKEN};
-use crate::world::{Setup, Tenant, TestApp, client, provider_file_with, text};
+use crate::provider_file;
+use crate::world::{Setup, Tenant, TestApp, client, text};
 
 const DAY: u64 = 86_400;
 const STEP: u64 = 10 * DAY;
@@ -76,8 +77,7 @@ impl Scene {
 }
 
 pub fn setup(provider: &FakeProvider, refresh: &str, settings: &[(&'static str, &str)]) -> Setup {
-    let endpoints = ("/authorize", "/token", "/revoke");
-    let file = provider_file_with("Fake", &provider.url(""), &format!("[refresh]\n{refresh}\n"), endpoints);
+    let file = provider_file::with_refresh("Fake", &provider.url(""), refresh);
     let mut all = vec![("refresh.proactive", "true".to_owned()), ("server.ops_listen", "127.0.0.1:0".to_owned())];
     all.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
     Setup { providers: vec![("fake", file)], settings: all, ..Setup::default() }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::fake_provider::{Act, FakeProvider, TOKEN};
-use crate::world::{Browser, Setup, Tenant, TestApp, provider_file, text};
+use crate::provider_file;
+use crate::world::{Browser, Setup, Tenant, TestApp, text};
 
 struct Scene {
     app: TestApp,
@@ -17,7 +18,7 @@ impl Scene {
     /// Connected with a token of an hour.
     async fn connected() -> Self {
         let provider = FakeProvider::start().await;
-        let providers = vec![("fake", provider_file("Fake", &provider.url(""), "nonrotating"))];
+        let providers = vec![("fake", provider_file::of_class("Fake", &provider.url(""), "nonrotating"))];
         let app = TestApp::with(Setup { providers, ..Setup::default() }).await;
         let tenant = app.connected().await;
         Self { app, tenant, provider }

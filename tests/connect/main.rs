@@ -15,6 +15,8 @@ mod journey;
 mod links;
 mod pages;
 mod provider;
+#[path = "../support/provider_file.rs"]
+mod provider_file;
 #[path = "../support/switched_kv.rs"]
 mod switched_kv;
 mod world;

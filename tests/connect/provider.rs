@@ -9,15 +9,10 @@ use claviger::domain::call::{HttpAnswer, HttpCall};
 use claviger::ports::outbound::{CallError, Outbound};
 use tokio::sync::Semaphore;
 
-/// Names itself in callbacks, insists on PKCE, says who connected.
-pub const HONEST: &str = r#"
-name = "Honest Files"
-docs = "https://honest.example/docs"
-checked = 2026-11-21
-known = "docs"
-categories = ["testing"]
-credentials = "Any."
+use crate::provider_file;
 
+/// Names itself in callbacks, insists on PKCE, says who connected.
+const HONEST: &str = r#"
 [authorize]
 url = "https://honest.example/authorize"
 pkce = "required"
@@ -47,12 +42,6 @@ request.url = "https://honest.example/token"
 answer = '{"access_token":"a1","sub":"u"}'
 expect = { access_token = "a1", subject = "u" }
 [[test]]
-step = "exchange"
-name = "dead"
-status = 400
-answer = '{"error":"invalid_grant"}'
-expect = { failure = "dead_grant" }
-[[test]]
 step = "refresh"
 request.url = "https://honest.example/token"
 answer = '{"access_token":"a2"}'
@@ -60,14 +49,7 @@ expect = { access_token = "a2" }
 "#;
 
 /// Posts its answer from its own site, and has a host per shop.
-pub const POSTING: &str = r#"
-name = "Posting Shops"
-docs = "https://shops.example/docs"
-checked = 2026-11-21
-known = "docs"
-categories = ["testing"]
-credentials = "Any."
-
+const POSTING: &str = r#"
 [params.shop]
 title = "The shop"
 kind = "subdomain"
@@ -107,22 +89,10 @@ params = { shop = "corner" }
 request.url = "https://corner.shops.example/token"
 answer = '{"access_token":"a1"}'
 expect = { access_token = "a1" }
-[[test]]
-step = "exchange"
-name = "dead"
-status = 400
-answer = '{"error":"invalid_grant"}'
-expect = { failure = "dead_grant" }
 "#;
 
 /// Its end users consent on another device.
-pub const GADGET: &str = r#"
-name = "Gadget Cloud"
-docs = "https://gadget.example/docs"
-checked = 2026-11-22
-known = "docs"
-categories = ["testing"]
-credentials = "Any."
+const GADGET: &str = r#"
 grant = "device_code"
 
 [device]
@@ -172,14 +142,7 @@ expect = { access_token = "a2" }
 "#;
 
 /// Has a store of apps, in which an install may begin, and signs what it says.
-pub const STORE: &str = r#"
-name = "Corner Store"
-docs = "https://stores.example/docs"
-checked = 2026-11-22
-known = "docs"
-categories = ["testing"]
-credentials = "Any."
-
+const STORE: &str = r#"
 [params.shop]
 title = "Shop"
 kind = "subdomain"
@@ -215,6 +178,10 @@ step = "exchange"
 request.url = "https://corner.stores.example/token"
 answer = '{"access_token":"a1"}'
 expect = { access_token = "a1" }
+"#;
+
+/// What each of them says of a grant that is over.
+const DEAD: &str = r#"
 [[test]]
 step = "exchange"
 name = "dead"
@@ -222,6 +189,18 @@ status = 400
 answer = '{"error":"invalid_grant"}'
 expect = { failure = "dead_grant" }
 "#;
+
+/// Their files, by id.
+pub fn files() -> [(&'static str, String); 4] {
+    let whole = |(id, name, blocks): (&'static str, &str, &str)| (id, provider_file::file(name, &format!("{blocks}{DEAD}")));
+    [
+        ("honest", "Honest Files", HONEST),
+        ("posting", "Posting Shops", POSTING),
+        ("gadget", "Gadget Cloud", GADGET),
+        ("store", "Corner Store", STORE),
+    ]
+    .map(whole)
+}
 
 /// What the next calls are answered with; when nothing is left, a good set of tokens.
 #[derive(Default)]

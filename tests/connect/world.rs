@@ -38,7 +38,7 @@ use tokio::runtime::Handle;
 
 use crate::browser::{Browser, client, param};
 use crate::clock::TestClock;
-use crate::provider::{FakeProvider, GADGET, HONEST, POSTING, STORE};
+use crate::provider::{FakeProvider, files};
 use crate::switched_kv::SwitchedKv;
 
 pub const LINK_TTL: Duration = Duration::from_secs(1800);
@@ -179,10 +179,9 @@ impl World {
 }
 
 async fn services(core: &Core, provider: &Arc<FakeProvider>, folder: &std::path::Path, redirect: RedirectStyle) -> Services {
-    std::fs::write(folder.join("honest.toml"), HONEST).unwrap();
-    std::fs::write(folder.join("posting.toml"), POSTING).unwrap();
-    std::fs::write(folder.join("gadget.toml"), GADGET).unwrap();
-    std::fs::write(folder.join("store.toml"), STORE).unwrap();
+    for (id, file) in files() {
+        std::fs::write(folder.join(format!("{id}.toml")), file).unwrap();
+    }
     let catalogue = Arc::new(Catalogue::load(Some(folder), &BTreeMap::new()).unwrap());
     let trust = Trust { trust: Duration::from_secs(1), cut_off: Duration::from_secs(30), entries: 100 };
     let runtime = Handle::current();

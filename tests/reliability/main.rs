@@ -8,6 +8,8 @@
 mod figures;
 #[path = "../support/ledger/mod.rs"]
 mod ledger;
+#[path = "../support/provider_file.rs"]
+mod provider_file;
 #[path = "../support/redis.rs"]
 mod redis;
 

@@ -7,3 +7,4 @@ mod fake_provider;
 mod fake_provider_test;
 mod ledger;
 mod ledger_test;
+mod provider_file;
