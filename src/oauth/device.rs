@@ -27,7 +27,7 @@ const USER_CODE_MAX: usize = 40;
 const URI_MAX: usize = 2_000;
 /// A provider that does not say how long its code lives.
 const LIFE: Duration = Duration::from_secs(600);
-/// No code is waited for longer.
+/// No code is waited for longer, nor between two questions.
 pub const LIFE_MAX: Duration = Duration::from_secs(1_800);
 /// RFC 8628 3.2: where the provider does not say how often it may be asked; and 3.5: what `slow_down` adds.
 pub const INTERVAL: Duration = Duration::from_secs(5);
@@ -97,7 +97,7 @@ fn offer(provider: &Provider, body: &Value) -> Option<Offer> {
         verification_uri: uri("verification_uri").or_else(|| uri("verification_url"))?,
         verification_uri_complete: uri("verification_uri_complete"),
         life: seconds("expires_in").unwrap_or(LIFE).min(LIFE_MAX),
-        interval: seconds("interval").unwrap_or(INTERVAL).max(Duration::from_secs(1)),
+        interval: seconds("interval").unwrap_or(INTERVAL).clamp(Duration::from_secs(1), LIFE_MAX),
     })
 }
 
@@ -205,6 +205,7 @@ mod tests {
         assert_eq!((more.interval, more.life), (Duration::from_secs(7), LIFE_MAX));
         assert_eq!(more.verification_uri_complete.unwrap().query(), Some("c=W"));
         assert_eq!(offered(r#","interval":0"#).unwrap().interval, Duration::from_secs(1));
+        assert_eq!(offered(&format!(r#","interval":{}"#, u64::MAX)).unwrap().interval, LIFE_MAX);
         for odd in [
             r#","device_code":"""#,
             r#","device_code":7"#,
