@@ -58,6 +58,11 @@ pub enum Confirm {
 }
 
 impl Integration {
+    /// What is asked for: the scopes that were named for one connection, else its own.
+    pub fn scopes_for<'a>(&'a self, named: &'a [String]) -> &'a [String] {
+        if named.is_empty() { &self.scopes } else { named }
+    }
+
     /// Whether the tenant registered this place, byte for byte.
     pub fn allows_return(&self, url: &str) -> bool {
         self.user_redirect_url.as_deref() == Some(url) || self.return_urls.iter().any(|known| known == url)

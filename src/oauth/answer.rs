@@ -30,7 +30,7 @@ impl Body {
         }
     }
 
-    /// The content decides, since content types lie; a type that says JSON only rules out a form.
+    /// The content decides, since content types lie.
     pub fn read(answer: &HttpAnswer) -> Self {
         if answer.body.len() > BODY_MAX {
             return Body::Unreadable;

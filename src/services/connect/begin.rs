@@ -92,7 +92,6 @@ impl Connect {
         if !asks(&active, &unused.subject) {
             return Err(ended_link());
         }
-        let active = self.active(&unused.subject).await?;
         // First, so that the link is still good when the provider does not answer.
         let begun = match decision {
             Decision::Connect if !active.provider.by_device_code() => Some(self.begun(&active, &unused.subject).await?),
@@ -182,7 +181,7 @@ impl Connect {
     fn authorize_url(&self, active: &Active, subject: &FlowSubject, known: &Known<'_>) -> Result<Url, Refusal> {
         let integration = &active.integration;
         let params = merged(&integration.params, &subject.params);
-        let scopes = if subject.scopes.is_empty() { &integration.scopes } else { &subject.scopes };
+        let scopes = integration.scopes_for(&subject.scopes);
         let redirect_uri = self.integrations.redirect_uri(&integration.id);
         let input = AuthorizeInput {
             provider: &active.provider,

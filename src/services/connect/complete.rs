@@ -88,9 +88,14 @@ impl Connect {
         };
         let subject = pending.subject.clone();
         let outcome = self.fulfil(&active, pending, &callback.pairs).await.unwrap_or_else(Outcome::Refused);
+        Ended { flow, ..self.ended(&active, &subject, outcome).await }
+    }
+
+    /// It has ended, whether or not the store can still say whose it was.
+    pub(super) async fn ended(&self, active: &Active, subject: &FlowSubject, outcome: Outcome) -> Ended {
         let provider_alone = |_| Names { tenant: String::new(), provider: active.provider.name().to_owned() };
-        let names = self.names(&subject, &active.provider).await.unwrap_or_else(provider_alone);
-        Ended { flow, ..Ended::at(&active, &subject, names, outcome) }
+        let names = self.names(subject, &active.provider).await.unwrap_or_else(provider_alone);
+        Ended::at(active, subject, names, outcome)
     }
 
     /// The flow behind the state, if it is this browser's and belongs at this address. One answer for

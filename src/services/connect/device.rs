@@ -68,7 +68,7 @@ impl Connect {
         let integration = &active.integration;
         let params = merged(&integration.params, &subject.params);
         let client = active.client(&params).at(self.core.moment()?);
-        let scopes = if subject.scopes.is_empty() { &integration.scopes } else { &subject.scopes };
+        let scopes = integration.scopes_for(&subject.scopes);
         let call = device::ask(&active.provider, &client, scopes).map_err(not_buildable)?;
         let started = self.core.clock.now();
         let answer = self.outbound.call(call, self.policy.call_deadline).await.map_err(no_answer)?;
@@ -120,9 +120,7 @@ impl Connect {
             Err(refusal) => return Ended::nowhere(refusal),
         };
         let outcome = self.outcome_on_device(&active, flow).await.unwrap_or_else(Outcome::Refused);
-        let provider_alone = |_| Names { tenant: String::new(), provider: active.provider.name().to_owned() };
-        let names = self.names(&subject, &active.provider).await.unwrap_or_else(provider_alone);
-        Ended::at(&active, &subject, names, outcome)
+        self.ended(&active, &subject, outcome).await
     }
 
     async fn outcome_on_device(&self, active: &Active, flow: DeviceFlow) -> Result<Outcome, Refusal> {

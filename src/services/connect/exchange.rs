@@ -68,7 +68,7 @@ impl Connect {
         let client = active.client(&params);
         let Brought { code, state, kept } = brought;
         let verifier = pending.pkce_verifier.as_ref();
-        let scopes = if pending.subject.scopes.is_empty() { &integration.scopes } else { &pending.subject.scopes };
+        let scopes = integration.scopes_for(&pending.subject.scopes);
         let temporary = pending.temporary.as_ref();
         let flow = Authorization { code, kept, redirect_uri: client.redirect_uri, verifier, state, scopes, temporary };
         let (mut answer, started) = self.exchange(active, &client, &flow).await?;

@@ -69,7 +69,7 @@ impl Connect {
     }
 
     fn new_connection(&self, active: &Active, subject: &FlowSubject, confirmed: Confirmed) -> Result<NewConnection, StoreError> {
-        let named = if subject.scopes.is_empty() { &active.integration.scopes } else { &subject.scopes };
+        let named = active.integration.scopes_for(&subject.scopes);
         Ok(NewConnection {
             tenant: subject.tenant.clone(),
             end_user: subject.end_user.clone(),

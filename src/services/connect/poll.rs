@@ -119,7 +119,7 @@ impl Connect {
         let active = self.active(subject).await?;
         let params = merged(&active.integration.params, &subject.params);
         let client = active.client(&params).at(self.core.moment()?);
-        let scopes = if subject.scopes.is_empty() { &active.integration.scopes } else { &subject.scopes };
+        let scopes = active.integration.scopes_for(&subject.scopes);
         let call = device::poll(&active.provider, &client, &flow.device_code, scopes).map_err(not_buildable)?;
         let started = self.core.clock.now();
         let interval = Duration::from_secs(flow.interval);

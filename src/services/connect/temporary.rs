@@ -26,7 +26,7 @@ impl Connect {
         let integration = &active.integration;
         let params = merged(&integration.params, &subject.params);
         let client = active.client(&params).at(self.core.moment()?);
-        let scopes = if subject.scopes.is_empty() { &integration.scopes } else { &subject.scopes };
+        let scopes = integration.scopes_for(&subject.scopes);
         let callback = oauth1::callback_url(client.redirect_uri, state.expose_secret()).map_err(not_buildable)?;
         let call = oauth1::request_token(&active.provider, &client, &callback, scopes).map_err(not_buildable)?;
         let started = self.core.clock.now();
