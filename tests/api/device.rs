@@ -7,21 +7,13 @@ use claviger::adapters::memory::MemoryKv;
 use futures::future::join_all;
 use serde_json::json;
 
-use crate::clock::TestClock;
+use crate::clock::{TestClock, until};
 use crate::fake_provider::{Act, FakeProvider, TOKEN};
 use crate::world::{Browser, Setup, TestApp};
 
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Longer than any node leaves a flow alone: its interval twice, and a call's deadline.
 const LEFT_ALONE: Duration = Duration::from_secs(60);
-
-async fn until(what: &str, holds: impl Fn() -> bool) {
-    let give_up = Instant::now() + Duration::from_secs(30);
-    while !holds() {
-        assert!(Instant::now() < give_up, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn one_node_asks_and_another_goes_on_when_it_has_stopped() {

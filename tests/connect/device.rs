@@ -7,6 +7,7 @@ use claviger::ports::outbound::CallError;
 use serde_json::{Value, json};
 
 use crate::browser::{Browser, Seen, param};
+use crate::clock::until;
 use crate::world::{BACK, STATE_TTL, World};
 
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -22,15 +23,6 @@ fn offer(n: usize) -> String {
 
 fn says(world: &World, error: &str) {
     world.provider.will_answer(400, &json!({ "error": error }).to_string());
-}
-
-/// Returns once it is so: what is waited for goes on in the server's own tasks.
-async fn until(what: &str, holds: impl Fn() -> bool) {
-    let give_up = Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(Instant::now() < give_up, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
 }
 
 /// Questions after codes, so far.

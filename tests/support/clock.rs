@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use claviger::ports::clock::Clock;
@@ -80,5 +80,15 @@ impl Clock for TestClock {
         let mut now = self.moment.subscribe();
         let until = now.borrow().monotonic + span;
         now.wait_for(|now| now.monotonic >= until).await.expect("the clock outlives its sleepers");
+    }
+}
+
+/// Returns once it is so: what is waited for goes on in the server's own tasks, whatever the clock says.
+#[allow(dead_code, reason = "shared by test binaries; each uses a part")]
+pub async fn until(what: &str, holds: impl Fn() -> bool) {
+    let give_up = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < give_up, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
