@@ -185,7 +185,7 @@ fn flow_of(binding: &Binding) -> Option<String> {
     }
 }
 
-pub(super) fn is_right_browser(binding: &Binding, cookies: &BTreeMap<String, String>) -> bool {
+fn is_right_browser(binding: &Binding, cookies: &BTreeMap<String, String>) -> bool {
     match binding {
         Binding::Link { .. } => true,
         Binding::Browser { flow, hash } => {

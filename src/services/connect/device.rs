@@ -14,7 +14,7 @@ use crate::services::integrations::Active;
 use crate::store::{Change, RecordKey, keys};
 
 use super::begin::{Departure, merged};
-use super::complete::{Ended, Outcome, invalid_state, is_right_browser};
+use super::complete::{Ended, Outcome, invalid_state};
 use super::exchange::{no_answer, not_buildable, refused_exchange};
 use super::one_time::{Purpose, hash_of, stored_as};
 use super::poll::Poller;
@@ -75,7 +75,7 @@ impl Connect {
         device::judge_offer(&active.provider, &answer, started).map_err(|failure| refused_exchange(&failure))
     }
 
-    /// The browser looks again. Nobody but the one that pressed Connect sees anything of the flow.
+    /// The browser looks again. The flow is found by the cookie that pressing Connect has set, and by nothing else.
     pub async fn watch(&self, provider: &str, flow: &str, cookies: &BTreeMap<String, String>) -> Result<Watched, Refusal> {
         let cookie = cookies.get(flow).ok_or_else(invalid_state)?;
         let hash = stored_as(&self.core.store, Purpose::Device, cookie).ok_or_else(invalid_state)?;
@@ -84,7 +84,7 @@ impl Connect {
         let seen = stored.value;
         let subject = &seen.pending.subject;
         let named = matches!(&seen.pending.binding, Binding::Browser { flow: bound, .. } if bound == flow);
-        if subject.provider.as_str() != provider || !named || !is_right_browser(&seen.pending.binding, cookies) {
+        if subject.provider.as_str() != provider || !named {
             return Err(invalid_state());
         }
         if matches!(seen.stage, DeviceStage::Waiting) && !self.is_over(seen.pending.expires_at) {
