@@ -107,14 +107,14 @@ async fn one_call_connects_and_the_next_has_a_token() {
     let enabled = &enabled["enabled_providers"][0];
     assert_eq!((&card["redirect_uri"], &enabled["redirect_uri"], &enabled["warnings"]), (&Value::Null, &Value::Null, &json!([])));
 
-    let (status, made) = connect(&scene, &json!({ "scopes": ["read"] })).await;
+    let (status, made) = connect(&scene, &json!({ "scopes": ["write"] })).await;
     assert_eq!((status, made["status"].as_str(), made["confirmed"].as_bool()), (201, Some("active"), Some(true)), "{made}");
     assert_eq!((&made["settings"]["account_id"], &made["metadata"]["api"]), (&json!("acc-7"), &json!("https://api")));
     let set = &made["token_sets"]["default"];
     assert_eq!((&set["refreshable"], &set["scope"]), (&json!(true), &json!("read extra")));
     assert!(made.get("authorize_url").is_none() && !made.to_string().contains("at-1"), "{made}");
     let seen = scene.provider.seen(TOKEN);
-    let asked = [("account_id", "acc-7"), ("grant_type", "client_credentials"), ("scope", "read")];
+    let asked = [("account_id", "acc-7"), ("grant_type", "client_credentials"), ("scope", "write")];
     assert_eq!((seen.len(), said(&seen[0])), (1, pairs(&asked)));
     assert!(seen[0].header("authorization").is_some_and(|proof| proof.starts_with("Basic ")));
 
@@ -128,7 +128,7 @@ async fn one_call_connects_and_the_next_has_a_token() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn each_next_token_is_minted_as_the_first_was() {
     let scene = scene(&[("refresh.proactive", "false")]).await;
-    connect(&scene, &json!({ "scopes": ["read"] })).await;
+    connect(&scene, &json!({ "scopes": ["write"] })).await;
     scene.app.clock.advance(Duration::from_secs(1_800));
     let served = scene.tenant.token("fake", "ada").await;
     assert_eq!((text(&served["access_token"]), served["generation"].as_u64()), ("at-2".to_owned(), Some(2)));

@@ -163,4 +163,5 @@ async fn a_forged_installation_is_refused_before_anything_is_minted() {
         assert_eq!((scene.provider.count(&minting(8)), scene.provider.count(&minting(7))), (0, 0), "{forged}");
         assert_eq!(scene.connections().await, Vec::<Value>::new(), "{forged}");
     }
+    assert_eq!(scene.provider.count("/user/installations/8/repositories"), 1, "a name cannot leave its place in a path");
 }

@@ -1,7 +1,7 @@
 //! The store in memory as one node sees it, with one thing going wrong at a chosen moment: a read that
 //! is held up, a commit that loses its race or its answer, a store that is gone.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -12,8 +12,15 @@ use claviger::ports::kv::{
 
 use crate::fake_provider::Gate;
 
+/// Grants, and the flows of other devices, by their keys.
+const GRANTS: &[u8] = b"g/";
+const FLOWS: &[u8] = b"device/";
+
 pub struct UnrulyKv {
     inner: Arc<MemoryKv>,
+    /// The keys whose reads it holds up.
+    watched: &'static [u8],
+    conflicts: AtomicUsize,
     held: Mutex<Option<(usize, Gate)>>,
     fate: Mutex<Option<Fate>>,
     settles: AtomicBool,
@@ -33,17 +40,28 @@ pub enum Fate {
 
 impl UnrulyKv {
     pub fn over(inner: Arc<MemoryKv>) -> Arc<Self> {
-        Arc::new(Self::made(inner, false))
+        Arc::new(Self::made(inner, GRANTS, false))
     }
 
     /// As a store that says of itself that nodes share it.
     pub fn over_shared(inner: Arc<MemoryKv>) -> Arc<Self> {
-        Arc::new(Self::made(inner, true))
+        Arc::new(Self::made(inner, GRANTS, true))
     }
 
-    fn made(inner: Arc<MemoryKv>, shared: bool) -> Self {
+    /// Whose reads of other devices' flows can be held up.
+    pub fn over_flows(inner: Arc<MemoryKv>) -> Arc<Self> {
+        Arc::new(Self::made(inner, FLOWS, false))
+    }
+
+    fn made(inner: Arc<MemoryKv>, watched: &'static [u8], shared: bool) -> Self {
         let (settles, down, epoch) = (AtomicBool::new(true), AtomicBool::new(false), AtomicU64::new(0));
-        Self { inner, held: Mutex::default(), fate: Mutex::default(), settles, down, epoch, shared }
+        let (held, fate, conflicts) = (Mutex::default(), Mutex::default(), AtomicUsize::new(0));
+        Self { inner, watched, conflicts, held, fate, settles, down, epoch, shared }
+    }
+
+    /// How many commits came after another's.
+    pub fn conflicts(&self) -> usize {
+        self.conflicts.load(Ordering::SeqCst)
     }
 
     /// From now on another store is in the place of the one before.
@@ -51,7 +69,7 @@ impl UnrulyKv {
         self.epoch.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The `nth` read of a grant from now on learns its value and tells it when the gate opens.
+    /// The `nth` read of what it watches from now on learns its value and tells it when the gate opens.
     pub fn hold_read(&self, nth: usize, gate: &Gate) {
         *self.held.lock().unwrap() = Some((nth, gate.clone()));
     }
@@ -74,7 +92,7 @@ impl UnrulyKv {
 
     fn gate_for(&self, key: &Key) -> Option<Gate> {
         let mut held = self.held.lock().unwrap();
-        let (left, gate) = held.as_mut().filter(|_| key.name.starts_with(b"g/"))?;
+        let (left, gate) = held.as_mut().filter(|_| key.name.starts_with(self.watched))?;
         *left -= 1;
         let gate = (*left == 0).then(|| gate.clone());
         if gate.is_some() {
@@ -85,7 +103,7 @@ impl UnrulyKv {
 
     fn fate_of(&self, batch: &Batch) -> Option<Fate> {
         let writes_grant =
-            batch.writes.iter().any(|write| matches!(write, Write::Put { key, .. } if key.name.starts_with(b"g/")));
+            batch.writes.iter().any(|write| matches!(write, Write::Put { key, .. } if key.name.starts_with(GRANTS)));
         let replaces = batch.preconditions.iter().any(|condition| matches!(condition, Precondition::Version(..)));
         self.fate.lock().unwrap().take_if(|_| writes_grant && replaces)
     }
@@ -115,7 +133,11 @@ impl Kv for UnrulyKv {
     async fn commit(&self, batch: Batch) -> Result<Commit, KvError> {
         self.check()?;
         match self.fate_of(&batch) {
-            None => self.inner.commit(batch).await,
+            None => {
+                let commit = self.inner.commit(batch).await?;
+                self.conflicts.fetch_add(usize::from(matches!(commit, Commit::Conflict)), Ordering::SeqCst);
+                Ok(commit)
+            }
             Some(Fate::Conflict) => Ok(Commit::Conflict),
             Some(Fate::Unavailable) => Err(KvError::Unavailable("as the test says".into())),
             Some(Fate::AnswerLost) => {

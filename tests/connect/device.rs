@@ -95,7 +95,7 @@ async fn a_code_is_shown_asked_after_and_becomes_a_connection() {
         until("a wait begins", || world.clock.sleepers() > 0).await;
         world.clock.advance(INTERVAL * 2 - Duration::from_secs(1));
         for _ in 0..20 {
-            assert_eq!(browser.get(&page).await.status, 200);
+            assert_eq!(browser.get(&page).await.status, 200, "it was asked too early, and has ended");
         }
         assert_eq!(asked(&world), so_far, "it was told to ask less often");
         assert!(world.connections(&world.acme).await.is_empty());
@@ -146,7 +146,7 @@ async fn what_passes_is_asked_again_ever_less_often() {
     until("a wait begins", || world.clock.sleepers() > 0).await;
     world.clock.advance(third - Duration::from_secs(1));
     assert_eq!(browser.get(&page).await.status, 200);
-    assert_eq!(asked(&world), 2);
+    assert_eq!(asked(&world), 2, "the pause has not doubled");
     asks_again(&world, Duration::from_secs(1)).await;
     assert_eq!(param(&lands(&browser, &page).await.location(), "status").as_deref(), Some("success"));
 }
@@ -201,7 +201,9 @@ async fn a_foreign_browser_sees_nothing_and_ends_nothing() {
     }
     // Its own secret under the other's name is another flow's.
     foreign.set_cookie(&name, &cookie);
-    assert_eq!(foreign.get(&page).await.status, 400);
+    assert_eq!(foreign.get(&page).await.status, 400, "another flow's page is shown under this name");
+    let astray = browser.get(&page.replace("gadget", "honest")).await;
+    assert_eq!(astray.status, 400, "its own browser sees it at its own provider's address alone");
     assert!(foreign.get(&own).await.body.contains("WDJB-0001") && browser.get(&page).await.body.contains("WDJB-0000"));
 }
 

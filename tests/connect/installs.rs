@@ -79,6 +79,7 @@ async fn what_is_forged_or_is_no_install_is_refused() {
         signed("secret-1", &[("shop", "evil.example/.stores.example")]),
         signed("secret-1", &[("shop", "a b.stores.example")]),
         signed("secret-1", &[("shop", &format!("{long}.stores.example"))]),
+        signed("secret-1", &[shop, shop]),
         signed("secret-1", &[shop, ("error", "access_denied")]),
         signed("secret-1", &[shop, ("state", &"A".repeat(43))]),
         signed("secret-1", &[shop, ("state", ""), ("state", "x")]),
