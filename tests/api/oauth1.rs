@@ -1,6 +1,7 @@
 //! OAuth 1.0a against a server that nobody here wrote and that checks every signature: the whole way by each signature
 //! method, and what must not go through.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -153,6 +154,9 @@ async fn each_signature_method_goes_the_whole_way() {
     // The look-up and the tenant's call; and what was meant to be refused, no more.
     assert_eq!((stats.used, stats.refused), (2 * all, all + 2 * 5));
     assert!(stats.extra.iter().all(|access| access == "read & write"), "{stats:?}");
+    let realm = |shape: &Shape| if shape.params_in == "header" { "Photos" } else { "" };
+    let places: BTreeMap<_, _> = SHAPES.iter().map(|shape| (shape.id(), vec![realm(shape).to_owned()])).collect();
+    assert_eq!(stats.places, places, "each call has its params where its definition wants them");
     app.stop().await;
 }
 

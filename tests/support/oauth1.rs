@@ -1,6 +1,7 @@
 //! A provider of OAuth 1.0a that nobody here wrote, and a backend that calls its API: `oauthlib` as child processes,
 //! run by Debian's Python, whose packages have it.
 
+use std::collections::BTreeMap;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -26,6 +27,8 @@ pub struct Oauth1Stats {
     pub refused: u32,
     /// The param `access` of each call for temporary credentials.
     pub extra: Vec<String>,
+    /// Where our own calls had the protocol's params, as `client-place`, and with which realms.
+    pub places: BTreeMap<String, Vec<String>>,
 }
 
 fn script(name: &str, arguments: &[&str]) -> Child {

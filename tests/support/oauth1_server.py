@@ -133,7 +133,7 @@ class Validator(oauth1.RequestValidator):
 def server(options):
     validator = Validator()
     endpoint = oauth1.WebApplicationServer(validator)
-    stats = {"requested": 0, "exchanged": 0, "used": 0, "invalidated": 0, "refused": 0, "extra": []}
+    stats = {"requested": 0, "exchanged": 0, "used": 0, "invalidated": 0, "refused": 0, "extra": [], "places": {}}
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -148,6 +148,8 @@ def server(options):
             origin = f"http://{self.headers['host']}"
             asked = (f"{origin}{self.path}", self.command, body, dict(self.headers))
             path = urlsplit(self.path).path
+            if path in ("/request_token", "/access_token", "/invalidate"):
+                self.note_place(body)
             try:
                 status, headers, text = getattr(self, path.strip("/"))(asked, origin)
             except errors.OAuth1Error as error:
@@ -161,6 +163,16 @@ def server(options):
             self.send_header("content-length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
+
+        def note_place(self, body):
+            """Where a client's params stand, and with which realm."""
+            header = self.headers.get("authorization", "").removeprefix("OAuth ").replace(", ", "&").replace('"', "")
+            for place, text in (("header", header), ("query", urlsplit(self.path).query), ("body", body)):
+                fields = parse_qs(text)
+                if "oauth_signature" in fields:
+                    name = CLIENTS.get(fields["oauth_consumer_key"][0], "nobody")
+                    realms = stats["places"].setdefault(f"{name}-{place}", [])
+                    realms.extend(realm for realm in fields.get("realm", [""]) if realm not in realms)
 
         def request_token(self, asked, origin):
             headers, text, status = endpoint.create_request_token_response(*asked)
