@@ -59,6 +59,21 @@ const RESTORED_RETRY: Duration = Duration::from_secs(60);
 
 /// docs/refresh.md, step 2.
 pub fn admit(view: &GateView, at: &At) -> Result<(), Closed> {
+    may_judge(view, at)?;
+    match view.journal {
+        Journal::Broken => return Err(Closed::JournalBroken),
+        Journal::Full => return Err(Closed::JournalFull),
+        Journal::Pending | Journal::Reserved => {}
+    }
+    match &view.hold {
+        Some(setback) => Err(Closed::Held(setback.clone())),
+        None => Ok(()),
+    }
+}
+
+/// What a verdict on a grant needs that is given without asking the provider: no room and nobody's leave, but the
+/// say of every journal that may hold newer tokens (I6).
+pub fn may_judge(view: &GateView, at: &At) -> Result<(), Closed> {
     if view.draining {
         return Err(Closed::Draining);
     }
@@ -72,14 +87,8 @@ pub fn admit(view: &GateView, at: &At) -> Result<(), Closed> {
         return Err(Closed::Reconciling(view.barrier_until - at.mono));
     }
     match view.journal {
-        Journal::Broken => return Err(Closed::JournalBroken),
-        Journal::Full => return Err(Closed::JournalFull),
-        Journal::Pending => return Err(Closed::JournalPending),
-        Journal::Reserved => {}
-    }
-    match &view.hold {
-        Some(setback) => Err(Closed::Held(setback.clone())),
-        None => Ok(()),
+        Journal::Pending => Err(Closed::JournalPending),
+        Journal::Broken | Journal::Full | Journal::Reserved => Ok(()),
     }
 }
 
@@ -130,6 +139,8 @@ mod tests {
             (GateView { journal: Journal::Pending, ..open() }, Closed::JournalPending),
             (GateView { hold: Some(hold.clone()), ..open() }, Closed::Held(hold.clone())),
         ] {
+            let of_sending = matches!(closed, Closed::JournalFull | Closed::JournalBroken | Closed::Held(_));
+            assert_eq!(may_judge(&view, &AT), if of_sending { Ok(()) } else { Err(closed.clone()) }, "{view:?}");
             assert_eq!(admit(&view, &AT), Err(closed), "{view:?}");
         }
     }

@@ -59,6 +59,8 @@ enum Phase {
     Fresh,
     Reading(Goal),
     Admitting(Box<Draft>),
+    /// The gate is asked whether this verdict may be given.
+    Ending(Box<Write>, Outcome),
     Announcing(Sign, Box<Draft>, Box<Write>),
     Checking(Sign),
     Sending,
@@ -174,6 +176,7 @@ impl Machine {
             (Phase::Reading(goal), Event::Absent) => self.absent(goal),
             (Phase::Reading(goal), Event::StoreAway) => self.not_read(goal),
             (Phase::Admitting(draft), Event::Gate(view)) => self.admitted(*draft, &view, &at),
+            (Phase::Ending(write, outcome), Event::Gate(view)) => self.ending(*write, outcome, &view, &at),
             (Phase::Announcing(sign, draft, write), event) => self.announced(sign, *draft, &write, &event, &at),
             (Phase::Checking(sign), Event::Gate(view)) => self.checked(sign, &view, &at),
             (Phase::Sending, event) => self.sent(&event, &at),

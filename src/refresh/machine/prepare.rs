@@ -10,12 +10,13 @@ use crate::domain::flight::{Flight, Intent};
 use crate::domain::provider::RefreshClass;
 use crate::domain::tokens::FailureClass;
 use crate::refresh::effect::{Effect, News, Which, Write};
+use crate::refresh::gate::{self, GateView};
 use crate::refresh::outcome::{Outcome, Setback, Why};
 use crate::refresh::plan::{At, Plan};
 use crate::refresh::schedule::{self, Doubt};
 use crate::refresh::steal::{self, Claim};
 
-use super::{Draft, Goal, Machine, Records};
+use super::{Draft, Goal, Machine, Phase, Records};
 
 /// What the records say to who wants to send.
 enum Turn {
@@ -25,6 +26,8 @@ enum Turn {
     Busy,
     /// Nobody may send for the time being, and the records do not say why yet.
     Note(Box<Write>, Outcome),
+    /// The grant is over, for all that the records say.
+    Over(Box<Write>, Outcome),
     Ours(Box<Draft>),
 }
 
@@ -34,11 +37,23 @@ impl Machine {
         match turn(records, &self.plan, at) {
             Turn::End(outcome) => self.pursue(Goal::Tell(outcome)),
             Turn::Note(write, outcome) => self.commit(Goal::Note(outcome), *write, at),
+            Turn::Over(write, outcome) => {
+                self.phase = Phase::Ending(write, outcome);
+                Effect::Check
+            }
             Turn::Ours(draft) if self.named == 0 || at.mono < self.give_up => self.admit(draft),
             Turn::Busy if at.mono + self.plan.policy.look_every <= self.give_up => {
                 self.wait(self.plan.policy.look_every, Goal::Prepare)
             }
             Turn::Ours(_) | Turn::Busy => self.pursue(Goal::Tell(elsewhere())),
+        }
+    }
+
+    /// I6: not while a journal may hold what came after the token that has ended.
+    pub(super) fn ending(&mut self, write: Write, outcome: Outcome, view: &GateView, at: &At) -> Effect {
+        match gate::may_judge(view, at) {
+            Ok(()) => self.commit(Goal::Note(outcome), write, at),
+            Err(closed) => self.pursue(Goal::Tell(closed.into())),
         }
     }
 }
@@ -160,7 +175,7 @@ fn ended(records: &Records, plan: &Plan, lost: Option<&Intent>, at: &At) -> Turn
     let after = Connection::clone(records.connection()).needs_reauth(ENDED, at.now);
     let news = vec![News { kind: EventKind::NeedsReauth, detail: Some(ENDED.to_owned()) }];
     let write = records.write(Some(after), Some(record), news);
-    Turn::Note(Box::new(write), Outcome::failed(Why::NeedsReauth, ENDED, Duration::ZERO))
+    Turn::Over(Box::new(write), Outcome::failed(Why::NeedsReauth, ENDED, Duration::ZERO))
 }
 
 /// I14: what is not provably alive says so.
