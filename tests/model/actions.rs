@@ -3,11 +3,11 @@
 use claviger::domain::flight::Flight;
 use claviger::refresh::Event;
 
-use crate::node::Pc;
+use crate::node::{Node, Pc};
 use crate::oracle::Broken;
 use crate::provider::Answer;
 use crate::records;
-use crate::store::Record;
+use crate::store::{Copy, Record};
 use crate::world::{Action, Odd, Orphan, Tick, World};
 
 impl World {
@@ -67,7 +67,18 @@ impl World {
             Action::Resume(at) => self.nodes[at].resume(self.now),
             Action::Forget(at) => self.forget(at),
             Action::Replicate => self.replica = self.primary.clone(),
-            Action::Failover => self.fail_over(),
+            Action::Failover => {
+                self.budget.failovers -= 1;
+                self.fail_over(self.replica.clone());
+            }
+            Action::Rollback(n) => {
+                self.budget.rollbacks -= 1;
+                let behind = self.history[n].clone();
+                self.history.truncate(if self.budget.rollbacks > 0 { n } else { 0 });
+                self.memory.forgotten |= !self.nodes.iter().all(Node::is_between_requests);
+                self.replica = behind.clone();
+                self.fail_over(behind);
+            }
             Action::Orphan(n) => {
                 let orphan = self.orphans.swap_remove(n);
                 let answer = self.provider.refresh(orphan.token, self.now);
@@ -155,23 +166,23 @@ impl World {
         self.nodes[at].forgotten = true;
     }
 
-    fn fail_over(&mut self) {
-        self.budget.failovers -= 1;
+    fn fail_over(&mut self, promoted: Copy) {
         for node in &mut self.nodes {
             if let Pc::Acking { write, known } = &mut node.pc {
-                *known = known.or(Some(*write <= self.replica.writes));
+                *known = known.or(Some(*write <= promoted.writes));
             }
         }
-        self.primary = self.replica.clone();
+        self.primary = promoted;
         self.epoch += 1;
     }
 
     /// Durable at once: consents and deletes wait for their replicas too.
     fn consent(&mut self, age: u64) {
-        let first = self.provider.consent();
+        let first = self.provider.consent(self.now + records::LIFE - age);
         self.grants += 1;
         let version = self.primary.connection.version + 1;
-        self.primary.connection = Record::connection(records::at(self.grants, first, self.now, age), version);
+        self.primary.connection =
+            Record::connection(records::at(self.grants, self.provider.kind.with(), first, self.now, age), version);
         let (fence, version) = self.primary.flight.as_ref().map_or((0, 0), |flight| (flight.value.fence, flight.version));
         let flight = Flight { fence, ..records::flight() };
         self.primary.flight = Some(Record::flight(flight, version + 1));

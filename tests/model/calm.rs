@@ -5,6 +5,7 @@ use claviger::domain::connection::{Freshness, Status};
 
 use crate::node::Pc;
 use crate::oracle::{Broken, Loss};
+use crate::provider::Kind;
 use crate::records::FIXED;
 use crate::world::{Action, Budget, Tick, World};
 
@@ -39,15 +40,17 @@ pub fn calm(world: &mut World) -> Result<Option<Loss>, Broken> {
             return Err(Broken("I10: requests without end"));
         }
         lost = lost.or(world.loss());
-        world.tick(pace(round));
+        world.tick(pace(round, world.provider.kind));
     }
     Err(if lost.is_some() { Broken("I14: a lost grant is not reported") } else { Broken("I12: a living grant is not served") })
 }
 
-fn pace(round: usize) -> Tick {
+/// What must be extended in time is asked for in time.
+fn pace(round: usize, kind: Kind) -> Tick {
     match round {
         0..8 => Tick::Short,
         8..16 => Tick::Lease,
+        _ if kind == Kind::Extended => Tick::Lease,
         _ => Tick::Long,
     }
 }

@@ -9,7 +9,8 @@ pub struct Cell {
     pub name: &'static str,
     pub budget: Budget,
     /// What the search must find, no more and no less, at providers that refuse an old token, forgive it for an hour, or
-    /// end the family. Half a minute of forgiveness may be over before anybody asks again.
+    /// end the family. Half a minute of forgiveness may be over before anybody asks again; an access token that is
+    /// extended ends if nobody asks for long enough.
     plain: &'static [Loss],
     grace: &'static [Loss],
     strict: &'static [Loss],
@@ -20,6 +21,7 @@ pub struct Cell {
 const NO: &[Loss] = &[];
 const LOST: &[Loss] = &[Loss::Orphan];
 const REVOKED: &[Loss] = &[Loss::Revoked];
+const ENDED: &[Loss] = &[Loss::Ended, Loss::Orphan];
 const BOTH: &[Loss] = &[Loss::Revoked, Loss::Orphan];
 
 impl Cell {
@@ -27,10 +29,21 @@ impl Cell {
         match kind {
             Kind::Nonrotating => found.is_empty(),
             Kind::Plain => found == self.plain,
+            // Of two requests that crossed, the one that lost costs nothing.
+            Kind::NewestOnly if self.budget.under_way => found.is_empty(),
             Kind::Grace | Kind::NewestOnly => found == self.grace,
             Kind::ShortGrace => found.iter().all(|loss| BOTH.contains(loss)),
             Kind::Strict => found == self.strict,
+            Kind::Extended => {
+                let known = found.iter().all(|loss| ENDED.contains(loss));
+                known && found.contains(&Loss::Ended) == self.may_end()
+            }
         }
+    }
+
+    /// An access token may end while nobody asks, or be at its end when it comes.
+    pub fn may_end(&self) -> bool {
+        self.budget.long > 0 || self.budget.imports > 0
     }
 
     fn costs(name: &'static str, budget: Budget, costs: [&'static [Loss]; 3]) -> Self {
@@ -49,6 +62,8 @@ const TWO: Budget = Budget {
     lost: 0,
     dropped: 0,
     failovers: 0,
+    rollbacks: 0,
+    under_way: false,
     pauses: 0,
     away: 0,
     odd: 0,
@@ -74,6 +89,13 @@ fn single() -> Vec<Cell> {
         cell("lost request", Budget { dropped: 1, short: 1, ..TWO }, [NO, NO, NO]),
         cell("failover", Budget { failovers: 1, short: 1, ..TWO }, [NO, NO, NO]),
         cell("two failovers", Budget { failovers: 2, short: 1, ..TWO }, [NO, NO, NO]),
+        cell("failover past acknowledged commits", Budget { rollbacks: 1, short: 1, ..TWO }, [NO, NO, NO]),
+        cell("failover past acknowledged commits, the token ends", Budget { rollbacks: 1, long: 1, ..TWO }, [NO, NO, NO]),
+        cell(
+            "failover past an acknowledged intent",
+            Budget { rollbacks: 1, under_way: true, short: 1, ..TWO },
+            [NO, REVOKED, REVOKED],
+        ),
         cell("store away", Budget { away: 1, short: 1, ..TWO }, [NO, NO, NO]),
         cell("odd answer", Budget { odd: 1, short: 1, lease: 1, ..TWO }, [LOST, NO, LOST]),
         cell("node paused for longer than W", Budget { pauses: 1, long: 1, ..THREE }, [NO, NO, REVOKED]),
@@ -94,6 +116,7 @@ fn combined() -> Vec<Cell> {
         cell("crash, failover, time passes", Budget { crashes: 1, failovers: 1, short: 1, ..TWO }, [LOST, NO, LOST]).large(),
         cell("lost answer, failover", Budget { lost: 1, failovers: 1, short: 1, ..TWO }, [LOST, NO, LOST]),
         cell("pause, failover", Budget { pauses: 1, failovers: 1, lease: 1, ..TWO }, [NO, NO, NO]).large(),
+        cell("two lost answers, the token ends", Budget { lost: 2, short: 1, long: 1, ..THREE }, [LOST, NO, LOST]),
         cell("two lost answers", Budget { lost: 2, short: 1, lease: 1, long: 1, ..THREE }, [LOST, NO, LOST]).large(),
         cell("broken journal, crash", Budget { broken_journals: 1, crashes: 1, short: 1, ..TWO }, [LOST, NO, LOST]),
         cell("import, crash", Budget { imports: 1, crashes: 1, ..TWO }, [LOST, NO, LOST]),
@@ -131,6 +154,10 @@ pub fn of_mutant(mutant: crate::mutants::Mutant) -> (Kind, Budget, i64) {
         Mutant::RetryForever => (Kind::Strict, Budget { lost: 1, short: 1, ..TWO }, 7),
         Mutant::NoLastCheck => (Kind::Grace, Budget { pauses: 1, lease: 1, ..THREE }, 7),
         Mutant::OwnAtOnce => (Kind::Grace, Budget { crashes: 1, short: 1, ..TWO }, 7),
+        Mutant::NeverEnds | Mutant::AlwaysEnded => (Kind::Strict, Budget { lost: 1, short: 1, ..TWO }, 7),
+        Mutant::OnceInWindow => (Kind::Grace, Budget { lost: 2, short: 1, ..TWO }, 7),
+        Mutant::EndsUnheard => (Kind::Extended, Budget { rollbacks: 1, long: 1, ..TWO }, 7),
+        Mutant::SettledForGood => (Kind::Strict, Budget { rollbacks: 1, short: 1, ..TWO }, 7),
         Mutant::NoAlternates => (Kind::NewestOnly, Budget { pauses: 1, lease: 1, ..THREE }, -60_000),
     }
 }

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use claviger::domain::connection::Connection;
 use claviger::domain::flight::Flight;
 use claviger::refresh::{Found, Write};
@@ -47,10 +49,20 @@ pub enum Mutant {
     NoAlternates,
     /// A node whose intent was taken is not remembered.
     NothingOwed,
+    /// Nobody notices that an access token has ended.
+    NeverEnds,
+    /// Every access token is taken to have ended.
+    AlwaysEnded,
+    /// In a grace window a token in doubt is sent once more, and then rests like any other.
+    OnceInWindow,
+    /// A grant whose access token has ended is over, whatever the journals may still say.
+    EndsUnheard,
+    /// A settled entry is never looked at again.
+    SettledForGood,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 17] = [
+    pub const ALL: [Mutant; 22] = [
         Mutant::NoJournal,
         Mutant::NoIntent,
         Mutant::NoBarrier,
@@ -68,6 +80,11 @@ impl Mutant {
         Mutant::OwnAtOnce,
         Mutant::NoAlternates,
         Mutant::NothingOwed,
+        Mutant::NeverEnds,
+        Mutant::AlwaysEnded,
+        Mutant::OnceInWindow,
+        Mutant::EndsUnheard,
+        Mutant::SettledForGood,
     ];
 }
 
@@ -92,6 +109,11 @@ impl Mutant {
             Mutant::OwnAtOnce => "the wait for one's own request after a restart",
             Mutant::NoAlternates => "alternates",
             Mutant::NothingOwed => "remembering whose intent was taken",
+            Mutant::NeverEnds => "noticing that an access token has ended",
+            Mutant::AlwaysEnded => "sparing an access token that lives",
+            Mutant::OnceInWindow => "asking again in a grace window, however often",
+            Mutant::EndsUnheard => "hearing the journals before an ended token ends its grant",
+            Mutant::SettledForGood => "looking at settled entries again in another store",
         }
     }
 }
@@ -122,6 +144,13 @@ impl World {
                     (flight.doubts, flight.doubted_at, flight.backoff.not_before) = (0, None, None);
                 }
             }
+            Some(Mutant::NeverEnds) => found.connection = with_life(&found.connection, SignedDuration::from_hours(1000)),
+            Some(Mutant::AlwaysEnded) => found.connection = with_life(&found.connection, SignedDuration::ZERO),
+            Some(Mutant::OnceInWindow) => {
+                if let Some((flight, _)) = found.flight.as_mut().filter(|(flight, _)| flight.doubts > 1) {
+                    flight.doubted_at = None;
+                }
+            }
             Some(Mutant::KillAtOnce) => found.peers.iter_mut().for_each(|peer| peer.settled = true),
             Some(Mutant::NoAlternates) => {
                 let mut connection = Connection::clone(&found.connection);
@@ -145,4 +174,14 @@ impl World {
         self.primary.flight = Some(Record::flight(freed, flight.version + 1));
         self.primary.writes += 1;
     }
+}
+
+/// The same access tokens with another life.
+fn with_life(connection: &Connection, life: SignedDuration) -> Arc<Connection> {
+    let mut connection = connection.clone();
+    for set in connection.sets.values_mut() {
+        let current = &mut set.current;
+        current.expires_at = current.obtained_at.checked_add(life).ok();
+    }
+    Arc::new(connection)
 }

@@ -7,12 +7,16 @@ use std::time::Duration;
 use claviger::domain::connection::{Connection, Status, TokenSet, Tokens};
 use claviger::domain::provider::RefreshClass;
 use claviger::domain::secret::ExposeSecret as _;
-use claviger::refresh::{Outcome, Write};
+use claviger::refresh::{Outcome, Setback, Why, Write};
 
-use crate::node::{self, Pc};
+use crate::facts;
+use crate::node::{POLICY, Pc};
 use crate::provider::{Answer, Kind};
 use crate::records::{self, FIXED};
 use crate::world::World;
+
+/// With no more than this left an access token counts as ended: a twentieth of its life.
+const FLOOR: Duration = Duration::from_millis(records::LIFE / 20);
 
 /// A broken invariant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,6 +29,8 @@ pub enum Loss {
     Revoked,
     /// The only token that the provider still takes is held nowhere.
     Orphan,
+    /// The access token has ended that had to be extended while it lived, and the provider issued no other.
+    Ended,
     /// `needs_reauth`, and a token that the provider takes is held.
     FalseDead,
 }
@@ -37,12 +43,16 @@ pub struct Memory {
     pub destroyed: bool,
     /// A token was sent while the node that had sent it before was silent for longer than W: the second.
     pub stolen: bool,
+    /// The store forgot the intent of a request under way: nobody else knows of it.
+    pub forgotten: bool,
     pub journal_broken: bool,
     pub false_refusals: u8,
     /// The highest generation that any caller was given.
     pub told: u64,
     /// Of which generation how many requests were sent whose end their node does not know, and when the first ended.
     unknown: (u64, u8, u64),
+    /// Of which generation the first request was announced when.
+    announced: (u64, u64),
     refused: bool,
     pub sends: u32,
 }
@@ -61,7 +71,7 @@ impl World {
     }
 
     fn rotates(&self) -> bool {
-        self.provider.kind != Kind::Nonrotating
+        self.provider.kind.class() != RefreshClass::Nonrotating
     }
 
     /// A state in which the grant is lost, as far as anybody can know.
@@ -73,11 +83,12 @@ impl World {
         if family.revoked {
             return Some(Loss::Revoked);
         }
-        let alive = held == family.current || self.is_held(set, family.current);
-        let alive = alive || (self.provider.accepts(family.parent, self.now) && self.is_held(set, family.parent));
+        let living = || self.provider.living(held, self.now);
+        let alive = self.provider.accepts(held, self.now) || living().any(|token| self.is_held(set, token));
         let dead = matches!(connection.status, Status::NeedsReauth { .. });
         match (alive, dead) {
             (true, true) => Some(Loss::FalseDead),
+            (false, _) if living().next().is_none() => Some(Loss::Ended),
             (false, _) => Some(Loss::Orphan),
             (true, false) => None,
         }
@@ -90,17 +101,19 @@ impl World {
 
     /// Whether this loss lies in one of the windows that no client can close.
     pub fn excused(&self, loss: Loss) -> bool {
-        let Memory { destroyed, stolen, .. } = self.memory;
+        let Memory { destroyed, stolen, forgotten, .. } = self.memory;
         let windows = match self.provider.kind {
             Kind::Nonrotating => false,
             // A use of the old token is refused, and costs nothing.
-            Kind::Plain => destroyed,
+            Kind::Plain | Kind::Extended => destroyed,
             // A window forgives either, but not both at once.
-            Kind::Grace | Kind::NewestOnly => destroyed && stolen,
-            Kind::ShortGrace | Kind::Strict => destroyed || stolen,
+            Kind::Grace | Kind::NewestOnly => destroyed && stolen || forgotten,
+            Kind::ShortGrace | Kind::Strict => destroyed || stolen || forgotten,
         };
         match loss {
             Loss::FalseDead => self.memory.false_refusals > 1,
+            // Nobody asked in time.
+            Loss::Ended => true,
             Loss::Revoked | Loss::Orphan => windows,
         }
     }
@@ -118,11 +131,12 @@ impl World {
 
     pub fn check_send(&mut self, at: usize, connection: &Connection, token: u32) -> Result<(), Broken> {
         self.memory.sends += 1;
+        self.check_alive(at, connection, token)?;
         let family = |other: u32| other / 1000 == token / 1000;
         let other = &self.nodes[1 - at];
         let crossing = matches!(&other.pc, Pc::Sent { token, answer: None, .. } if other.alive && family(*token));
         let orphaned = self.orphans.iter().any(|orphan| family(orphan.token));
-        if (crossing || orphaned) && self.rotates() {
+        if (crossing || orphaned) && self.rotates() && !self.memory.forgotten {
             return Err(Broken("I1: two requests in flight"));
         }
         if !self.is_current(connection) || self.memory.deleted {
@@ -137,22 +151,30 @@ impl World {
         self.check_doubts(at, connection)
     }
 
+    /// Where the access token is what is sent, none is that its node can know to have ended.
+    fn check_alive(&self, at: usize, connection: &Connection, token: u32) -> Result<(), Broken> {
+        let Some(set) = Self::stored(connection).filter(|_| self.provider.kind == Kind::Extended) else { return Ok(()) };
+        let now = self.nodes[at].wall(self.now);
+        let mut tokens = std::iter::once(&set.current).chain(&set.alternates);
+        match tokens.find(|tokens| records::number(tokens) == token) {
+            Some(sent) if records::left(sent, now).is_zero() => Err(Broken("I5: an access token that has ended was sent")),
+            _ => Ok(()),
+        }
+    }
+
     /// I5 and the in-doubt rule: what may be lost by a retry is the access token that still lives.
     fn check_doubts(&self, at: usize, connection: &Connection) -> Result<(), Broken> {
         let Some(set) = Self::stored(connection) else { return Err(Broken("I7: a request for nothing")) };
         let (generation, unknown, since) = self.memory.unknown;
         let now = self.nodes[at].wall(self.now);
-        if generation != set.generation || !self.rotates() || self.memory.refused || !set.current.is_alive(now) {
+        let left = records::left(&set.current, now);
+        if generation != set.generation || !self.rotates() || self.memory.refused || left.is_zero() {
             return Ok(());
         }
         let careful = matches!(self.provider.kind.class(), RefreshClass::RotateStrict);
-        let early = set.current.left(now).is_some_and(|left| left > set.current.floor());
+        let early = left > FLOOR;
         let forgiven = match self.provider.kind.class() {
-            RefreshClass::RotateGrace(window) => {
-                // Each node judges by its own clock.
-                let apart = self.nodes.iter().map(|node| node.skew.unsigned_abs()).max().unwrap_or_default();
-                Duration::from_millis(self.now.saturating_sub(since + apart)) <= window
-            }
+            RefreshClass::RotateGrace(window) => Duration::from_millis(self.now.saturating_sub(since + self.apart())) <= window,
             _ => false,
         };
         match unknown {
@@ -161,6 +183,57 @@ impl World {
             1 => Ok(()),
             _ if forgiven => Ok(()),
             _ => Err(Broken("I5: a second retry of a request in doubt")),
+        }
+    }
+
+    /// Each node judges by its own clock.
+    fn apart(&self) -> u64 {
+        self.nodes.iter().map(|node| node.skew.unsigned_abs()).max().unwrap_or_default()
+    }
+
+    /// I12 of a token in doubt: who asks is not put off for its access token's sake once that has ended, nor for longer
+    /// than the backoff or a confirmation takes while its provider still forgives, however often it was sent.
+    fn check_rest(&self, at: usize, setback: &Setback) -> Result<(), Broken> {
+        let (node, connection) = (&self.nodes[at], self.connection());
+        let (Some(machine), Some(set)) = (&node.machine, Self::stored(connection)) else { return Ok(()) };
+        let plan = machine.plan();
+        let passed = !self.is_current(connection) || plan.grant != self.grant() || set.generation != plan.generation;
+        if passed || setback.why != Why::Provider {
+            return Ok(());
+        }
+        if setback.code == "in_doubt" && records::left(&set.current, node.wall(node.read_at)).is_zero() {
+            return Err(Broken("I12: a token in doubt rests though its access token has ended"));
+        }
+        if setback.retry_after > Duration::from_millis(records::LIFE) {
+            return Err(Broken("I12: a rest that outlives every access token"));
+        }
+        if self.forgives(plan.class, plan.generation) && setback.retry_after > self.backoff_at_most(plan.generation) {
+            return Err(Broken("I12: a token in doubt rests though its provider still forgives"));
+        }
+        Ok(())
+    }
+
+    /// Since nobody can have sent this generation's token before the first announcement.
+    fn forgives(&self, class: RefreshClass, generation: u64) -> bool {
+        let RefreshClass::RotateGrace(window) = class else { return false };
+        let (announced, since) = self.memory.announced;
+        announced == generation && Duration::from_millis(self.now + self.apart() - since) < window
+    }
+
+    /// With one failure more than is recorded; or as long as a confirmation takes.
+    fn backoff_at_most(&self, generation: u64) -> Duration {
+        let flight = self.primary.flight.as_ref().filter(|flight| flight.value.generation == generation);
+        let failures = flight.map_or(0, |flight| flight.value.backoff.failures);
+        let longest = POLICY.backoff_base.saturating_mul(1 << failures.min(10));
+        longest.clamp(POLICY.confirm_after, POLICY.backoff_cap) + Duration::from_millis(self.apart())
+    }
+
+    /// Whoever may be the first to send a token of this generation.
+    pub fn note_announced(&mut self) {
+        let generation = self.set_generation();
+        let matters = matches!(self.provider.kind.class(), RefreshClass::RotateGrace(_));
+        if matters && self.memory.announced.0 != generation {
+            self.memory.announced = (generation, self.now);
         }
     }
 
@@ -229,6 +302,9 @@ impl World {
     pub fn acknowledged(&mut self) {
         let connection = &self.primary.connection.value;
         let Some(set) = Self::stored(connection).filter(|_| self.is_current(connection)) else { return };
+        if set.generation > self.memory.announced.0 {
+            self.memory.announced = (0, 0);
+        }
         let held = records::number(&set.current);
         let family = self.provider.family(held);
         // As long as somebody holds an intent, a request that was announced before may still go out.
@@ -243,7 +319,8 @@ impl World {
         let node = &self.nodes[at];
         let connection = &self.primary.connection.value;
         let Some((Answer::Tokens { refresh: Some(token), .. }, _)) = node.answer else { return Ok(()) };
-        if !self.is_current(connection) || self.grants_of(at) != self.grants {
+        // In another store than the one that acknowledged it, a settled entry is looked at again.
+        if !self.is_current(connection) || self.grants_of(at) != self.grants || node.epoch != self.epoch {
             return Ok(());
         }
         let Some(set) = Self::stored(connection) else { return Ok(()) };
@@ -265,9 +342,12 @@ impl World {
         Ok(())
     }
 
-    /// I3: what callers are given is durable.
-    pub fn check_told(&mut self, outcome: &Outcome) -> Result<(), Broken> {
-        let Some(connection) = node::brings(outcome).filter(|connection| self.is_current(connection)) else { return Ok(()) };
+    /// I3: what callers are given is durable. And who is put off is put off for good reason.
+    pub fn check_told(&mut self, at: usize, outcome: &Outcome) -> Result<(), Broken> {
+        if let Outcome::Failed(setback) = outcome {
+            return self.check_rest(at, setback);
+        }
+        let Some(connection) = facts::brings(outcome).filter(|connection| self.is_current(connection)) else { return Ok(()) };
         let Some(set) = Self::stored(connection) else { return Ok(()) };
         if !self.is_durable(set) && !self.memory.journal_broken {
             return Err(Broken("I3: tokens were given that are not durable"));

@@ -121,6 +121,11 @@ fn budget(dice: &mut Dice, mutant: Option<Mutant>) -> Budget {
         for _ in 0..2 {
             *fault_of(&mut budget, dice.roll(FAULTS)) = 1 + dice.below(1);
         }
+        if budget.rollbacks > 0 {
+            // Replay brings back what was received. What else is forgotten, a doubt, a consent, is nowhere else.
+            let Budget { rollbacks, failovers, away, .. } = budget;
+            return Budget { rollbacks, failovers, away, ..clock };
+        }
         return budget;
     }
     let rarely = |dice: &mut Dice, sides| u8::from(dice.roll(sides) == 0);
@@ -141,7 +146,7 @@ fn budget(dice: &mut Dice, mutant: Option<Mutant>) -> Budget {
     }
 }
 
-const FAULTS: u64 = 11;
+const FAULTS: u64 = 12;
 
 fn fault_of(budget: &mut Budget, n: u64) -> &mut u8 {
     match n {
@@ -155,6 +160,7 @@ fn fault_of(budget: &mut Budget, n: u64) -> &mut u8 {
         7 => &mut budget.broken_journals,
         8 => &mut budget.consents,
         9 => &mut budget.imports,
+        10 => &mut budget.rollbacks,
         _ => &mut budget.deletes,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -47,24 +48,28 @@ pub fn flight() -> Flight {
 }
 
 /// A consent whose tokens were obtained `age` ago.
-pub fn connection(grant_no: u8, refresh: u32, age: u64) -> Connection {
-    at(grant_no, refresh, 0, age)
+pub fn connection(grant_no: u8, with: RefreshWith, token: u32, age: u64) -> Connection {
+    at(grant_no, with, token, 0, age)
 }
 
-pub fn at(grant_no: u8, refresh: u32, now: u64, age: u64) -> Connection {
+pub fn at(grant_no: u8, with: RefreshWith, token: u32, now: u64, age: u64) -> Connection {
     let mut connection = FIXED.template.clone();
     connection.grant_id = grant(grant_no);
+    connection.renewal = Some(with);
     let set = connection.sets.get_mut(&FIXED.set).unwrap();
     let tokens = &mut set.current;
-    tokens.access = format!("first-{grant_no}").into();
-    tokens.refresh = Some(refresh.to_string().into());
+    match with {
+        RefreshWith::AccessToken => (tokens.access, tokens.refresh) = (token.to_string().into(), None),
+        _ => (tokens.access, tokens.refresh) = (format!("first-{grant_no}").into(), Some(token.to_string().into())),
+    }
     tokens.obtained_at = wall(now, -(age as i64));
     tokens.expires_at = Some(wall(now + LIFE, -(age as i64)));
     connection
 }
 
 /// A provider's answer, as the parser understands it.
-pub fn answer(access: u32, refresh: Option<u32>, started: Timestamp) -> TokenAnswer {
+pub fn answer(with: RefreshWith, access: u32, refresh: Option<u32>, started: Timestamp) -> TokenAnswer {
+    let refresh = refresh.filter(|_| with == RefreshWith::RefreshToken);
     let issued = IssuedTokens {
         access_token: access.to_string().into(),
         refresh_token: refresh.map(|token| token.to_string().into()),
@@ -77,9 +82,16 @@ pub fn answer(access: u32, refresh: Option<u32>, started: Timestamp) -> TokenAns
     TokenAnswer { sets: BTreeMap::from([(FIXED.set.clone(), issued)]), metadata: BTreeMap::new(), subject: None }
 }
 
-/// The number of a refresh token.
+/// The number of what is sent: of the refresh token, or else of the access token.
 pub fn number(tokens: &Tokens) -> u32 {
-    tokens.refresh.as_ref().and_then(|token| token.expose_secret().parse().ok()).expect("the model's tokens are numbers")
+    let sent = tokens.refresh.as_ref().unwrap_or(&tokens.access);
+    sent.expose_secret().parse().expect("the model's tokens are numbers")
+}
+
+/// How long the access token still lives, by its provider's word and not by what a record says.
+pub fn left(tokens: &Tokens, now: Timestamp) -> Duration {
+    let age = Duration::try_from(now.duration_since(tokens.obtained_at)).unwrap_or_default();
+    Duration::from_millis(LIFE).saturating_sub(age)
 }
 
 fn template() -> Connection {

@@ -1,4 +1,5 @@
 //! The tables of docs/reliability.md: what each fault can cost, and by what a protocol that lacks one part is told apart.
+//! Each row is printed as soon as it is known.
 
 use std::fmt::Write as _;
 
@@ -13,16 +14,17 @@ pub fn render() -> String {
     for kind in Kind::ALL {
         let _ = write!(text, " {} |", kind.name());
     }
-    text.push_str(" states |\n|---|---|---|---|---|---|---|---|\n");
+    text.push_str(" states |\n|---|---|---|---|---|---|---|---|---|\n");
     for cell in cells::all() {
-        let _ = write!(text, "| {} |", cell.name);
+        let mut row = format!("| {} |", cell.name);
         let mut states = 0;
         for kind in Kind::ALL {
             let report = explore::explore(kind, cell.budget, explore::SKEW, None);
             states += report.states;
-            let _ = write!(text, " {} |", verdict(&report));
+            let _ = write!(row, " {} |", verdict(&report));
         }
-        let _ = writeln!(text, " {states} |");
+        let _ = write!(row, " {states} |");
+        add(&mut text, &row);
     }
     mutants(&mut text);
     text
@@ -39,8 +41,14 @@ fn mutants(text: &mut String) {
             (None, Some(((loss, _), path))) => (word(*loss).to_owned(), path.len()),
             (None, None) => ("nothing".to_owned(), 0),
         };
-        let _ = writeln!(text, "| {} | {} | {what} | {path} steps |", mutant.left_out(), kind.name());
+        add(text, &format!("| {} | {} | {what} | {path} steps |", mutant.left_out(), kind.name()));
     }
+}
+
+fn add(text: &mut String, row: &str) {
+    println!("{row}");
+    text.push_str(row);
+    text.push('\n');
 }
 
 fn verdict(report: &Report) -> String {
@@ -54,6 +62,7 @@ fn word(loss: Loss) -> &'static str {
     match loss {
         Loss::Revoked => "revoked",
         Loss::Orphan => "lost",
+        Loss::Ended => "ended",
         Loss::FalseDead => "false death",
     }
 }

@@ -24,6 +24,10 @@ pub struct Budget {
     /// Requests that are lost before the provider sees them, and requests that never go out.
     pub dropped: u8,
     pub failovers: u8,
+    /// Failovers to a replica that lacks what others had acknowledged; and whether they may come while a request is
+    /// under way, whose intent is forgotten then.
+    pub rollbacks: u8,
+    pub under_way: bool,
     pub pauses: u8,
     /// Commits whose answer is lost, reads that fail.
     pub away: u8,
@@ -62,6 +66,8 @@ pub enum Action {
     HangUp(usize),
     Replicate,
     Failover,
+    /// To the store as it was before this and all later writes.
+    Rollback(usize),
     Orphan(usize),
     Consent,
     Import,
@@ -130,6 +136,8 @@ pub struct World {
     pub epoch: u64,
     pub primary: Copy,
     pub replica: Copy,
+    /// What the primary was before each write, as long as it can fall back.
+    pub history: Vec<Copy>,
     pub provider: Provider,
     pub nodes: [Node; 2],
     pub orphans: Vec<Orphan>,
@@ -145,7 +153,7 @@ pub struct World {
 
 impl Hash for World {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.now, self.epoch, &self.primary, &self.replica, &self.provider).hash(state);
+        (self.now, self.epoch, &self.primary, &self.replica, &self.history, &self.provider).hash(state);
         (&self.nodes, &self.orphans, &self.budget, &self.memory, self.grants, self.flights).hash(state);
     }
 }
@@ -154,14 +162,15 @@ impl World {
     /// A grant whose access token is due, and two idle nodes.
     pub fn new(kind: Kind, budget: Budget, mutant: Option<Mutant>, skew: i64) -> Self {
         let mut provider = Provider::new(kind);
-        let first = provider.consent();
-        let connection = Record::connection(records::connection(1, first, records::DUE), 1);
+        let first = provider.consent(records::LIFE - records::DUE);
+        let connection = Record::connection(records::connection(1, kind.with(), first, records::DUE), 1);
         let copy = Copy { connection, flight: Some(Record::flight(records::flight(), 1)), writes: 0 };
         Self {
             now: 0,
             epoch: 0,
             replica: copy.clone(),
             primary: copy,
+            history: Vec::new(),
             provider,
             nodes: [Node::new(0, 0), Node::new(1, skew)],
             orphans: Vec::new(),
@@ -205,6 +214,9 @@ impl World {
         }
         if behind && left.failovers > 0 {
             into.push(Action::Failover);
+        }
+        if left.rollbacks > 0 && (left.under_way || self.nodes.iter().all(Node::is_between_requests)) {
+            into.extend((0..self.history.len()).map(Action::Rollback));
         }
         into.extend((0..self.orphans.len()).map(Action::Orphan));
         for (left, action) in [(left.consents, Action::Consent), (left.imports, Action::Import), (left.deletes, Action::Delete)] {
@@ -260,7 +272,9 @@ impl World {
                 if replay {
                     into.push(Action::Step(at));
                 }
-                let open = !replay || self.mutant == Some(Mutant::NoBarrier);
+                // Of flights that come before the replay only one that would end its grant unasked could do harm.
+                let may_end = self.provider.kind == Kind::Extended;
+                let open = !replay || may_end || self.mutant == Some(Mutant::NoBarrier);
                 if open && left.asks > 0 && !self.is_deleted() {
                     into.push(Action::Ask(at));
                 }
