@@ -68,6 +68,8 @@ async fn refreshes_on_redis_are_durable_and_counted() {
 
 /// By callers who want a new token each time.
 async fn refreshes(mut world: World) -> Pace {
+    // No provider's limit, but what there is to be had.
+    world.set("refresh.rate", "10000");
     let mut node = world.node("a");
     node.start();
     let tenant = world.tenant(&node).await;
