@@ -13,6 +13,10 @@ pub struct DefinedProvider {
     pub tenant: TenantId,
     /// As the tenant sent it: TOML or JSON.
     pub definition: String,
+    /// Another one with each change of where secrets go (`provider::destinations`): credentials that were given for one
+    /// place are not used with another.
+    #[serde(default)]
+    pub place: String,
     /// What its issuer said, where it has one.
     pub discovered: Option<Discovered>,
     /// When the issuer was last asked, whether it answered or not.

@@ -17,6 +17,9 @@ pub struct Integration {
     /// Its provider is one that the tenant defined, whatever the catalogue may come to have under that name.
     #[serde(default)]
     pub own_provider: bool,
+    /// The place that its credentials were given for, of a provider that the tenant defined; empty: of the catalogue.
+    #[serde(default)]
+    pub place: String,
     pub name: IntegrationName,
     pub client_id: String,
     #[serde(with = "sealed_option")]

@@ -19,6 +19,9 @@ pub struct FlowSubject {
     pub provider: ProviderId,
     pub integration: IntegrationName,
     pub integration_id: IntegrationId,
+    /// Its integration's, when the link was made: a code is not taken elsewhere.
+    #[serde(default)]
+    pub place: String,
     pub account: Account,
     /// As the tenant named them; empty: the integration's own.
     pub scopes: Vec<String>,

@@ -12,6 +12,7 @@ use crate::domain::defined_provider::DefinedProvider;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::{ProviderId, TenantId};
 use crate::domain::provider::Provider;
+use crate::domain::provider::destinations;
 use crate::domain::provider::discovery::Discovered;
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
@@ -100,6 +101,7 @@ impl Defined {
             id: id.clone(),
             tenant: tenant.clone(),
             definition,
+            place: before.as_ref().map(|stored| stored.value.place.clone()).unwrap_or_default(),
             asked_at: discovered.is_some().then_some(now),
             discovered,
             defined_at: before.as_ref().map_or(now, |stored| stored.value.defined_at),
@@ -107,8 +109,62 @@ impl Defined {
         };
         let file = self.read(&record).map_err(|faults| refused(&faults))?;
         check_vectors(&file)?;
+        let place = self.placed(before.as_ref().map(|stored| &stored.value), &record, &file.provider).await?;
         let version = before.map(|stored| stored.version);
-        self.put(record, version).await
+        self.put(DefinedProvider { place, ..record }, version).await
+    }
+
+    /// The place that secrets go to by `record`: the one of before, unless they would go elsewhere. Then nothing may be
+    /// left that could go there.
+    async fn placed(
+        &self,
+        before: Option<&DefinedProvider>,
+        record: &DefinedProvider,
+        provider: &Provider,
+    ) -> Result<String, Refusal> {
+        let moved = before.map_or_else(|| Some("definition".to_owned()), |before| self.moved(before, record, provider));
+        if let (Some(before), None) = (before, &moved) {
+            return Ok(before.place.clone());
+        }
+        if let Some(kept) = self.in_use(&record.tenant, &record.id).await? {
+            let moved = moved.unwrap_or_default();
+            let rule = format!(
+                "may not change where secrets go (`{moved}`): {kept} and would send them there. Define it under another name, or end its \
+                 connections and disable its integrations first; then they ask for their secrets anew"
+            );
+            return Err(Refusal::field("definition", rule));
+        }
+        Ok(self.core.new_uuid()?.to_string())
+    }
+
+    /// What an issuer says of itself is its own affair: only what the tenant says is compared.
+    fn moved(&self, before: &DefinedProvider, after: &DefinedProvider, provider: &Provider) -> Option<String> {
+        let issuer = |record: &DefinedProvider| record.discovered.as_ref().map(|found| found.issuer.clone());
+        let told = if issuer(before) == issuer(after) { after } else { before };
+        match self.read(&DefinedProvider { discovered: told.discovered.clone(), ..before.clone() }) {
+            Ok(old) => destinations::moved(old.provider.spec(), provider.spec()),
+            Err(_) => Some("definition".to_owned()),
+        }
+    }
+
+    /// What holds credentials for the provider, or grants that it gave.
+    async fn in_use(&self, tenant: &TenantId, id: &ProviderId) -> Result<Option<String>, Refusal> {
+        let (mut after, mut known) = (None, false);
+        loop {
+            let (integrations, next) = self.core.store.list(&keys::integrations(tenant), after.as_deref(), 1000).await?;
+            for integration in integrations.iter().map(|(_, found)| &found.value).filter(|found| found.provider == *id) {
+                if integration.enabled && integration.own_provider {
+                    return Ok(Some(format!("its integration `{}` is enabled", integration.name)));
+                }
+                known = true;
+            }
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let connected = known && self.core.store.has_connections(tenant, id, None).await?;
+        Ok(connected.then(|| "it has connections".to_owned()))
     }
 
     pub async fn list(&self, caller: &Caller) -> Result<Vec<DefinedProvider>, Refusal> {
@@ -117,7 +173,7 @@ impl Defined {
         Ok(found.into_iter().map(|(_, stored)| stored.value).collect())
     }
 
-    /// Forgets a definition that no enabled integration uses.
+    /// Forgets a definition that no enabled integration and no connection uses.
     pub async fn remove(&self, caller: &Caller, id: &str) -> Result<ProviderId, Refusal> {
         let tenant = caller.require(Scope::IntegrationsWrite)?;
         let id = ProviderId::parse(id)?;
@@ -129,20 +185,9 @@ impl Defined {
             )
         };
         let stored = self.core.store.read(&key).await?.ok_or_else(missing)?;
-        let mut after = None;
-        loop {
-            let (integrations, next) = self.core.store.list(&keys::integrations(tenant), after.as_deref(), 1000).await?;
-            if let Some((_, used)) = integrations
-                .iter()
-                .find(|(_, found)| found.value.enabled && found.value.own_provider && found.value.provider == id)
-            {
-                let rule = format!("is in use by the integration `{}`; disable it first", used.value.name);
-                return Err(Refusal::field("provider", rule));
-            }
-            after = next;
-            if after.is_none() {
-                break;
-            }
+        if let Some(kept) = self.in_use(tenant, &id).await? {
+            let rule = format!("is in use: {kept}; end its connections and disable its integrations first");
+            return Err(Refusal::field("provider", rule));
         }
         let mut change = Change::new();
         change.remove(&key, stored.version);

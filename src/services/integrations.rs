@@ -22,7 +22,7 @@ use super::Core;
 use super::cached::{Cached, Trust};
 use super::catalogue::Catalogue;
 use super::defined::Defined;
-use checks::{check, check_keys, check_move};
+use checks::{check, check_keys, check_move, moved_host};
 
 const INTEGRATIONS_MAX: usize = 1_000;
 
@@ -118,7 +118,7 @@ impl Integrations {
     /// Stores the integration; again: updates it.
     pub async fn enable(&self, caller: &Caller, asked: EnableProvider) -> Result<Enabled, Refusal> {
         let tenant = caller.require(Scope::IntegrationsWrite)?;
-        let provider = self.provider(tenant, &asked.provider).await?;
+        let (provider, place) = self.placed(tenant, &asked.provider).await?;
         let name = integration_name(provider.id(), asked.integration.as_deref())?;
         let id = IntegrationId::derive(tenant, provider.id(), &name);
         let key = keys::integration(tenant, &id);
@@ -127,7 +127,13 @@ impl Integrations {
             self.check_room(tenant).await?;
         }
         let asked = asked.named_for(&provider);
-        let integration = self.settled(tenant, &provider, name, asked, before.as_ref().map(|stored| &stored.value))?;
+        // What was given for another place is given anew.
+        let kept = before.as_ref().map(|stored| &stored.value).filter(|old| old.place == place);
+        let settled = self.settled(tenant, &provider, name, asked, kept)?;
+        let integration = Integration { place, ..settled };
+        if let Some(old) = kept {
+            self.check_grants_stay(&provider, old, &integration).await?;
+        }
         self.note_installs(&integration).await?;
         let version = before.as_ref().map(|stored| stored.version);
         let mut change = Change::new();
@@ -203,15 +209,22 @@ impl Integrations {
         if !integration.own_provider {
             return Ok(self.catalogue.get(&integration.provider));
         }
-        Ok(self.defined.find(&integration.tenant, &integration.provider).await?.map(|own| own.provider))
+        // A node may know one of the two before the other: what was given for one place does not go to another.
+        let own = self.defined.find(&integration.tenant, &integration.provider).await?;
+        Ok(own.filter(|own| own.record.place == integration.place).map(|own| own.provider))
     }
 
     /// A provider by what a tenant's request calls it: its own, or one of the catalogue.
     pub async fn provider(&self, tenant: &TenantId, id: &str) -> Result<Arc<Provider>, Refusal> {
+        self.placed(tenant, id).await.map(|(provider, _)| provider)
+    }
+
+    /// … with the place that secrets go to.
+    async fn placed(&self, tenant: &TenantId, id: &str) -> Result<(Arc<Provider>, String), Refusal> {
         let named = ProviderId::parse(id).map_err(|_| no_provider(id))?;
         match self.defined.find_anew(tenant, &named).await? {
-            Some(own) => Ok(own.provider),
-            None => self.listed(id),
+            Some(own) => Ok((own.provider, own.record.place.clone())),
+            None => Ok((self.listed(id)?, String::new())),
         }
     }
 
@@ -249,6 +262,17 @@ impl Integrations {
         Enabled { integration, redirect_uri: Some(redirect_uri), warnings }
     }
 
+    /// The tokens of those who have connected would be sent to a host that is named now, by whoever names it.
+    async fn check_grants_stay(&self, provider: &Provider, old: &Integration, new: &Integration) -> Result<(), Refusal> {
+        let Some(name) = moved_host(provider, &old.params, &new.params) else { return Ok(()) };
+        if !old.params.contains_key(name) || !self.core.store.has_connections(&old.tenant, &old.provider, Some(&old.id)).await? {
+            return Ok(());
+        }
+        let rule = "must not change while the integration has connections, whose tokens would go there; end them first, or enable \
+                    another `integration` beside it";
+        Err(Refusal::field(name, rule))
+    }
+
     async fn check_room(&self, tenant: &TenantId) -> Result<(), Refusal> {
         let (known, _) = self.core.store.list(&keys::integrations(tenant), None, INTEGRATIONS_MAX).await?;
         if known.len() < INTEGRATIONS_MAX {
@@ -279,6 +303,7 @@ impl Integrations {
             tenant: tenant.clone(),
             provider: provider.id().clone(),
             own_provider: provider.spec().owner == Owner::Tenant,
+            place: String::new(),
             name,
             client_id: asked.client_id.or_else(|| before.map(|old| old.client_id.clone())).unwrap_or_default(),
             client_secret: asked.client_secret.or_else(|| before.and_then(|old| old.client_secret.clone())),

@@ -4,7 +4,7 @@
 use futures::stream::{self, StreamExt as _};
 
 use crate::domain::connection::Connection;
-use crate::domain::ids::{ConnectionId, EndUserId, ProviderId, TenantId};
+use crate::domain::ids::{ConnectionId, EndUserId, IntegrationId, ProviderId, TenantId};
 use crate::ports::kv::Key;
 
 use super::due;
@@ -15,6 +15,8 @@ use super::{Change, Store};
 
 /// How many partitions are asked at once.
 const ASKED_AT_ONCE: usize = 16;
+/// How many connections are looked at for one of an integration.
+const LOOKED_AT_ONCE: usize = 100;
 
 /// Which connections of a tenant. The narrowest index is walked; the rest is checked on what it finds.
 #[derive(Debug, Clone, Default)]
@@ -99,6 +101,27 @@ impl Store {
             }
         }
         Ok(page)
+    }
+
+    /// Whether any connection of a provider is left, of one integration or of all.
+    pub async fn has_connections(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        integration: Option<&IntegrationId>,
+    ) -> Result<bool, StoreError> {
+        let filter = ConnectionFilter { provider: Some(provider.clone()), ..ConnectionFilter::default() };
+        let mut after = None;
+        loop {
+            let page = self.connections(tenant, &filter, after.as_ref(), LOOKED_AT_ONCE).await?;
+            if page.connections.iter().any(|found| integration.is_none_or(|wanted| *wanted == found.integration_id)) {
+                return Ok(true);
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(false);
+            }
+        }
     }
 
     /// Puts a connection into `change`: the grant, in the place of `before`, and its index entries.

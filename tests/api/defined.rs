@@ -82,11 +82,67 @@ async fn one_in_use_is_not_removed() {
     tenant.ok("/define-provider", json!({ "provider": "ours", "definition": definition(&provider) })).await;
     tenant.enable("ours", "read").await;
     let (status, said) = tenant.post("/remove-provider", json!({ "provider": "ours" })).await;
-    assert!(status == 400 && text(&said["detail"]).contains("disable it first"), "{said}");
+    assert!(status == 400 && text(&said["detail"]).contains("`ours` is enabled"), "{said}");
+    Browser::default().connect_at_once(&tenant.link("ours", "alice").await).await;
     tenant.ok("/disable-provider", json!({ "provider": "ours" })).await;
+    let (status, said) = tenant.post("/remove-provider", json!({ "provider": "ours" })).await;
+    assert!(status == 400 && text(&said["detail"]).contains("it has connections"), "{said}");
+    tenant.ok("/revoke-connection", json!({ "provider": "ours", "end_user_id": "alice" })).await;
     tenant.ok("/remove-provider", json!({ "provider": "ours" })).await;
     assert_eq!(tenant.get("/providers/ours").await.0, 404);
     assert_eq!(tenant.post("/remove-provider", json!({ "provider": "ours" })).await.0, 404);
+}
+
+/// Whoever may write definitions, and sees no secret, must not have one sent to himself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_given_for_one_place_does_not_go_to_another() {
+    let (honest, evil) = (FakeProvider::start().await, FakeProvider::start().await);
+    let app = TestApp::usual().await;
+    let tenant = app.tenant("dev@acme.example").await;
+    let good = definition(&honest);
+    let define = async |text: &str| tenant.post("/define-provider", json!({ "provider": "ours", "definition": text })).await;
+    let at_evil = |path: &str| good.replace(&honest.url(path), &evil.url(path));
+    let with = |more: &str| format!("{good}{more}");
+    let moves = [
+        at_evil(TOKEN),
+        at_evil(REVOKE),
+        good.replace("[refresh]", &format!("[refresh]\nurl = \"{}\"", evil.url(TOKEN))),
+        with(&format!("[[after_connect]]\nname = \"me\"\nurl = \"{}\"\nkeep = {{ id = \"/id\" }}\n", evil.url("/me"))),
+        with("[response]\naccess_token = \"/refresh_token\"\n"),
+    ];
+    assert_eq!(define(&good).await.0, 200);
+    tenant.enable("ours", "read").await;
+    Browser::default().connect_at_once(&tenant.link("ours", "alice").await).await;
+    let unused = tenant.link("ours", "bob").await;
+    let refuse_all = async |why: &str| {
+        for moved in &moves {
+            let (status, said) = define(moved).await;
+            assert_eq!((status, &said["field"]), (400, &json!("definition")), "{moved}: {said}");
+            let detail = text(&said["detail"]);
+            assert!(detail.contains("may not change where secrets go") && detail.contains(why), "{detail}");
+        }
+    };
+    refuse_all("`ours` is enabled").await;
+    let named_anew = with("[authorize.scopes]\ndefault = [\"read\"]\n").replace("Ours", "Ours too");
+    assert_eq!(define(&named_anew).await.0, 200, "what sends nothing elsewhere may change");
+    assert_eq!(define(&good).await.0, 200);
+    tenant.ok("/disable-provider", json!({ "provider": "ours" })).await;
+    refuse_all("it has connections").await;
+    tenant.ok("/revoke-connection", json!({ "provider": "ours", "end_user_id": "alice" })).await;
+
+    assert_eq!(define(&at_evil(TOKEN)).await.0, 200, "nothing is left that could go there");
+    let (status, said) = tenant.post("/enable-provider", json!({ "provider": "ours", "client_id": "c" })).await;
+    assert_eq!((status, &said["field"]), (400, &json!("client_secret")), "{said}");
+    tenant.ok("/enable-provider", json!({ "provider": "ours", "client_id": "c", "client_secret": "another" })).await;
+    assert_eq!(client().get(&unused).send().await.unwrap().status(), 410, "a link of before leads nowhere");
+    // Back home it is no different: nobody knows what was given meanwhile.
+    tenant.ok("/disable-provider", json!({ "provider": "ours" })).await;
+    tenant.ok("/remove-provider", json!({ "provider": "ours" })).await;
+    assert_eq!(define(&good).await.0, 200);
+    assert_eq!(tenant.post("/enable-provider", json!({ "provider": "ours", "client_id": "c" })).await.0, 400);
+    tenant.enable("ours", "read").await;
+    Browser::default().connect_at_once(&tenant.link("ours", "alice").await).await;
+    assert_eq!((honest.count(TOKEN), evil.count(TOKEN), evil.count(REVOKE), evil.count("/me")), (2, 0, 0, 0));
 }
 
 /// Each slip is told, with what it is, and nothing is stored.

@@ -271,4 +271,21 @@ async fn a_stored_secret_stays_with_its_host() {
     let (status, said) = tenant.post("/enable-provider", at("git.evil.example")).await;
     assert_eq!((status, &said["field"]), (400, &json!("client_secret")), "{said}");
     tenant.ok("/enable-provider", with_secret("git.other.example")).await;
+
+    // Nor may those who have connected be sent there by whoever brings a secret of his own.
+    tenant
+        .ok(
+            "/import-connection",
+            json!({ "provider": "gitlab", "end_user_id": "alice", "access_token": "a", "refresh_token": "r" }),
+        )
+        .await;
+    let (status, said) = tenant.post("/enable-provider", with_secret("git.evil.example")).await;
+    assert_eq!((status, &said["field"]), (400, &json!("host")), "{said}");
+    assert!(text(&said["detail"]).contains("while the integration has connections"), "{said}");
+    tenant.ok("/enable-provider", with_secret("git.other.example")).await;
+    let mut beside = with_secret("git.evil.example");
+    beside["integration"] = json!("second");
+    tenant.ok("/enable-provider", beside).await;
+    tenant.ok("/revoke-connection", json!({ "provider": "gitlab", "end_user_id": "alice" })).await;
+    tenant.ok("/enable-provider", with_secret("git.evil.example")).await;
 }

@@ -1,6 +1,7 @@
 //! A provider as data: what its file said, checked. Code that holds a [`Provider`] may rely on every
 //! rule of [`rules`]; nothing here knows how a file is written or a request is sent.
 
+pub mod destinations;
 pub mod discovery;
 mod expression;
 pub mod grant;

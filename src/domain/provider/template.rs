@@ -258,6 +258,11 @@ impl UrlTemplate {
         }
     }
 
+    /// Every hole.
+    pub fn names(&self) -> BTreeSet<&str> {
+        self.host_names().into_iter().chain(self.origin_name()).chain(self.path_names()).collect()
+    }
+
     /// Holes behind the host.
     pub fn path_names(&self) -> BTreeSet<&str> {
         let query = self.query.iter().flat_map(Template::names);

@@ -146,6 +146,7 @@ fn put(table: &mut Table, block: &str, key: &str, value: Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::provider::destinations::moved;
 
     fn read(text: &str, discovered: Option<&Discovered>) -> Result<ProviderFile, Vec<FileError>> {
         let id = ProviderId::parse("own").unwrap();
@@ -181,6 +182,47 @@ mod tests {
         }
         read(&at_evil(&audience("https://evil.example")), None).unwrap();
         read(&at_evil("client_assertion.audience = \"endpoint\"\n"), None).unwrap();
+    }
+
+    /// Every way to have secrets sent elsewhere, or shown, is a move; what does neither is none.
+    #[test]
+    fn a_move_is_seen_wherever_it_is_made() {
+        let base = "name = \"Own\"\nauthorize.url = \"https://id.example/a\"\nrefresh.class = \"rotate_plain\"\n\
+            token.url = \"https://{pod}.id.example/{area}/token\"\nrevoke.url = \"https://{callback.home}/revoke\"\n\
+            authorize.pkce = \"required\"\nresponse.keep = { seen = \"/seen\" }\n\
+            params.pod = { title = \"P\", kind = \"enum\", needed_by = \"link\", options = { eu = \"eu1\", us = \"us1\" }, default = \"eu\" }\n\
+            params.area = { title = \"A\", kind = \"text\", needed_by = \"integration\", example = \"x\", pattern = \"^[a-z]$\" }\n\
+            callback.keep = [\"home\"]\ncallback.hosts.home = [\"id.example\"]\n\
+            after_connect = [{ name = \"me\", url = \"https://id.example/me\", keep = { id = \"/id\" } }]\n";
+        let spec = |text: &str| read(text, None).unwrap_or_else(|faults| panic!("{text}: {faults:?}")).provider.spec().clone();
+        let moved = |(old, new): (&str, &str)| {
+            assert!(base.contains(old), "{old}");
+            moved(&spec(base), &spec(&base.replacen(old, new, 1)))
+        };
+        for (change, told) in [
+            (("/token", "/token2"), "token.url"),
+            (("/{area}/", "/"), "token.url"),
+            (("eu1", "eu2"), "token.url"),
+            (("default = \"eu\"", "default = \"us\""), "token.url"),
+            (("\"integration\"", "\"link\""), "token.url"),
+            (("^[a-z]$", "^[a-y]$"), "token.url"),
+            (("hosts.home = [\"id.example\"]", "hosts.home = [\"id.example\", \"evil.example\"]"), "revoke.url"),
+            (("refresh.class", "refresh.url = \"https://evil.example/\"\nrefresh.class"), "refresh.url"),
+            (("example/me", "example/you"), "after_connect.0.url"),
+            (("response.keep", "response.access_token = \"/refresh_token\"\nresponse.keep"), "response"),
+        ] {
+            assert_eq!(moved(change).as_deref(), Some(told), "{change:?}");
+        }
+        for change in [
+            ("\"Own\"", "\"Another\""),
+            ("/a\"", "/b\""),
+            ("title = \"P\"", "title = \"Q\""),
+            ("/seen", "/saw"),
+            ("revoke.url", "#"),
+            ("keep = { id = \"/id\" }", "keep = { id = \"/uid\" }"),
+        ] {
+            assert_eq!(moved(change), None, "{change:?}");
+        }
     }
 
     /// What an issuer says of itself is believed of itself alone, and only where the definition does not go elsewhere.

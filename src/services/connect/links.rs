@@ -92,6 +92,7 @@ impl Connect {
             provider: integration.provider.clone(),
             integration: integration.name.clone(),
             integration_id: integration.id.clone(),
+            place: integration.place.clone(),
             account: account.clone(),
             scopes: Vec::new(),
             params: settled.public,

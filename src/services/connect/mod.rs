@@ -120,7 +120,12 @@ impl Connect {
     }
 
     async fn active(&self, subject: &FlowSubject) -> Result<Active, Refusal> {
-        self.integrations.active(&subject.tenant, &subject.provider, &subject.integration).await
+        let active = self.integrations.active(&subject.tenant, &subject.provider, &subject.integration).await?;
+        if subject.place != active.integration.place {
+            let detail = "The provider has been defined anew since this link was made; make another.";
+            return Err(Refusal::new(ErrorCode::LinkExpired, detail));
+        }
+        Ok(active)
     }
 
     async fn names(&self, subject: &FlowSubject, provider: &Provider) -> Result<Names, Refusal> {

@@ -53,13 +53,22 @@ pub(super) fn check_move(
     before: &BTreeMap<String, String>,
     params: &BTreeMap<String, String>,
 ) -> Result<(), Refusal> {
-    let names_host = |kind: &ParamKind| kind.fits_host() || *kind == ParamKind::Origin;
-    let specs = &provider.spec().params;
-    let moved = specs.iter().find(|(name, spec)| names_host(&spec.kind) && before.get(*name) != params.get(*name));
-    match moved {
+    match moved_host(provider, before, params) {
         None => Ok(()),
-        Some((name, _)) => Err(Refusal::field(secret, format!("must be sent again when `{name}` changes"))),
+        Some(name) => Err(Refusal::field(secret, format!("must be sent again when `{name}` changes"))),
     }
+}
+
+/// The first setting that names (part of) a host and is not what it was.
+pub(super) fn moved_host<'a>(
+    provider: &'a Provider,
+    before: &BTreeMap<String, String>,
+    params: &BTreeMap<String, String>,
+) -> Option<&'a str> {
+    let names_host = |kind: &ParamKind| kind.fits_host() || *kind == ParamKind::Origin;
+    let mut specs = provider.spec().params.iter();
+    let moved = specs.find(|(name, spec)| names_host(&spec.kind) && before.get(*name) != params.get(*name));
+    moved.map(|(name, _)| name.as_str())
 }
 
 /// A key that cannot sign is told now, not when the first end user comes back.

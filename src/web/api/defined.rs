@@ -62,7 +62,7 @@ pub struct ProviderRemoved {
     removed: bool,
 }
 
-/// Define a provider of your own. Again: replaces it. Everything that is wrong with it is said at once.
+/// Define a provider of your own. Again: replaces it. Everything that is wrong with it is said at once. While an integration of it is enabled or has connections, it may not change where secrets go.
 #[utoipa::path(post, path = "/define-provider", tag = "catalogue", request_body = DefineProvider, responses((status = 200, body = ProviderDefined)))]
 pub async fn define(state: Shared, caller: Caller, body: DefineProvider) -> Result<Answer, Refusal> {
     let definition = match body.definition {
@@ -85,7 +85,7 @@ pub async fn list(state: Shared, caller: Caller, _nothing: Nothing) -> Result<An
     Answer::ok(&DefinedList { defined_providers: defined.into_iter().map(DefinedSummary::from).collect() })
 }
 
-/// Forget a provider you have defined. Its integrations must be disabled before.
+/// Forget a provider you have defined. Its connections must be ended and its integrations disabled before.
 #[utoipa::path(post, path = "/remove-provider", tag = "catalogue", request_body = RemoveProvider, responses((status = 200, body = ProviderRemoved)))]
 pub async fn remove(state: Shared, caller: Caller, body: RemoveProvider) -> Result<Answer, Refusal> {
     let id = state.defined.remove(&caller, &body.provider).await?;
