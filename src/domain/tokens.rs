@@ -73,6 +73,8 @@ pub enum FailureClass {
     IntegrationBroken,
     /// The request is not what the provider expects (scope, grant type): nothing is wrong with the grant.
     Misconfigured,
+    /// No token is minted for this connection's subject: that says nothing of the client, nor of other subjects.
+    SubjectRefused,
     /// Too many calls.
     Throttled,
     /// The request never left.

@@ -146,7 +146,10 @@ pub fn judge_poll(provider: &Provider, answer: &HttpAnswer, started: Timestamp) 
         _ if is(DENIED) => Polled::Denied,
         _ if is(EXPIRED) => Polled::Expired,
         FailureClass::Throttled | FailureClass::InDoubt | FailureClass::NotSent => Polled::Unclear(failure.retry_after),
-        FailureClass::DeadGrant | FailureClass::IntegrationBroken | FailureClass::Misconfigured => Polled::Refused(failure),
+        FailureClass::DeadGrant
+        | FailureClass::SubjectRefused
+        | FailureClass::IntegrationBroken
+        | FailureClass::Misconfigured => Polled::Refused(failure),
     }
 }
 

@@ -121,7 +121,7 @@ fn word_of(class: FailureClass) -> &'static str {
     match class {
         DeadGrant => "dead_grant",
         IntegrationBroken => "integration_refused",
-        Misconfigured => "refused",
+        Misconfigured | FailureClass::SubjectRefused => "refused",
         Throttled => "too_many_requests",
         FailureClass::NotSent => "not_sent",
         InDoubt => "in_doubt",

@@ -52,11 +52,12 @@ fn unneeded_left_out(provider: &Provider, mut answer: TokenAnswer) -> TokenAnswe
     answer
 }
 
-/// Where tokens are minted there is no grant that could be over: what says so says that something is not set up.
+/// Where tokens are minted there is no grant that could be over: what says so says that nothing is minted for this
+/// subject, now.
 fn of_grant(provider: &Provider, failure: ProviderFailure) -> ProviderFailure {
     match failure.class {
         FailureClass::DeadGrant if provider.grant().is_minted() => {
-            ProviderFailure { class: FailureClass::Misconfigured, ..failure }
+            ProviderFailure { class: FailureClass::SubjectRefused, ..failure }
         }
         _ => failure,
     }

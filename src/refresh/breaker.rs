@@ -44,6 +44,8 @@ pub fn sign_of_integration(class: Option<FailureClass>, code: &str) -> Sign {
         // Whether a grant is over is told to a client that is who it says.
         None | Some(FailureClass::DeadGrant) => Sign::Works,
         Some(FailureClass::IntegrationBroken | FailureClass::Misconfigured) => Sign::Fails(code.to_owned()),
+        // The same words may mean the subject of one connection or the key of all.
+        Some(FailureClass::SubjectRefused) => Sign::Silent,
         Some(FailureClass::Throttled | FailureClass::NotSent | FailureClass::InDoubt) => Sign::Silent,
     }
 }
@@ -270,7 +272,7 @@ mod tests {
 
     #[test]
     fn what_an_answer_says_of_whom() {
-        use FailureClass::{DeadGrant, InDoubt, IntegrationBroken, Misconfigured, NotSent, Throttled};
+        use FailureClass::{DeadGrant, InDoubt, IntegrationBroken, Misconfigured, NotSent, SubjectRefused, Throttled};
         let signs = |class| [sign_of_integration(class, "x"), sign_of_host(class, "x")];
         let bad = || Sign::Fails("x".to_owned());
         for (class, integration, host) in [
@@ -278,6 +280,7 @@ mod tests {
             (Some(DeadGrant), Sign::Works, Sign::Works),
             (Some(IntegrationBroken), bad(), Sign::Works),
             (Some(Misconfigured), bad(), Sign::Works),
+            (Some(SubjectRefused), Sign::Silent, Sign::Works),
             (Some(Throttled), Sign::Silent, Sign::Works),
             (Some(NotSent), Sign::Silent, bad()),
             (Some(InDoubt), Sign::Silent, bad()),

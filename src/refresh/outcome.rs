@@ -53,7 +53,9 @@ impl Outcome {
 impl From<FailureClass> for Why {
     fn from(class: FailureClass) -> Self {
         match class {
-            FailureClass::IntegrationBroken | FailureClass::Misconfigured => Why::IntegrationBroken,
+            FailureClass::IntegrationBroken | FailureClass::Misconfigured | FailureClass::SubjectRefused => {
+                Why::IntegrationBroken
+            }
             FailureClass::DeadGrant | FailureClass::Throttled | FailureClass::InDoubt | FailureClass::NotSent => Why::Provider,
         }
     }

@@ -47,7 +47,7 @@ pub fn wait(failure: &Failure<'_>, policy: &Policy, now: Timestamp, die: u64) ->
         FailureClass::DeadGrant => jittered.max(policy.confirm_after),
         FailureClass::Throttled => failure.retry_after.unwrap_or(jittered).clamp(STEP_MIN, RETRY_AFTER_MAX),
         FailureClass::InDoubt => jittered.max(rest_in_doubt(failure.rotation, failure.doubt, failure.tokens, now)),
-        FailureClass::IntegrationBroken | FailureClass::Misconfigured => policy.breaker,
+        FailureClass::IntegrationBroken | FailureClass::Misconfigured | FailureClass::SubjectRefused => policy.breaker,
         FailureClass::NotSent => jittered,
     }
 }

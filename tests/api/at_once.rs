@@ -54,7 +54,7 @@ step = "exchange"
 name = "refused"
 status = 400
 answer = '{"error":"invalid_grant"}'
-expect = { failure = "misconfigured", code = "invalid_grant" }
+expect = { failure = "subject_refused", code = "invalid_grant" }
 "#;
 
 fn minted(n: u32) -> Act {
@@ -202,6 +202,37 @@ async fn no_refusal_ends_the_connection() {
     scene.provider.always(TOKEN, minted(2));
     scene.app.clock.advance(Duration::from_secs(1_800));
     assert_eq!(text(&scene.tenant.token("fake", "ada").await["access_token"]), "at-2");
+}
+
+/// A subject for whom nothing is minted is one connection's affair: any number of them leave the others alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn refused_subjects_leave_the_others_alone() {
+    let provider = FakeProvider::start().await;
+    (1..5).for_each(|n| _ = provider.next(TOKEN, minted(n)));
+    let scene = with(provider, &[("refresh.proactive", "false")]).await;
+    for user in ["ada", "ben", "cy", "dot"] {
+        let (status, made) = scene.tenant.post("/authorize-fake", json!({ "end_user_id": user, "account_id": user })).await;
+        assert_eq!(status, 201, "{made}");
+    }
+    scene.app.clock.advance(Duration::from_secs(1_800));
+    let asked = scene.provider.count(TOKEN);
+    for user in ["ada", "ben", "cy"] {
+        scene.provider.next(TOKEN, Act::oauth_error(400, "invalid_grant"));
+        for _ in 0..2 {
+            let (status, told) = scene.tenant.try_token("fake", user).await;
+            assert_eq!((status, told["reason"].as_str()), (424, Some("invalid_grant")), "{user}: {told}");
+        }
+    }
+    assert_eq!(scene.provider.count(TOKEN), asked + 3, "each was asked for once, and rests by itself");
+    scene.provider.always(TOKEN, minted(9));
+    assert_eq!(text(&scene.tenant.token("fake", "dot").await["access_token"]), "at-9");
+    // What is wrong with the client itself still rests all.
+    scene.provider.always(TOKEN, Act::oauth_error(401, "invalid_client"));
+    scene.app.clock.advance(Duration::from_secs(1_800));
+    for user in ["ada", "ben", "cy", "dot"] {
+        assert_eq!(scene.tenant.try_token("fake", user).await.0, 424, "{user}");
+    }
+    assert_eq!(scene.provider.count(TOKEN), asked + 6, "two of them found out");
 }
 
 /// Kept fresh for who fetches it; nothing dies of being left alone.

@@ -117,11 +117,12 @@ impl Convert {
             (FailureClass::IntegrationBroken, "integration_broken", &shape.integration_broken),
             (FailureClass::Throttled, "throttled", &shape.throttled),
             (FailureClass::Misconfigured, "misconfigured", &shape.misconfigured),
+            (FailureClass::SubjectRefused, "subject_refused", &shape.subject_refused),
             (FailureClass::InDoubt, "in_doubt", &shape.in_doubt),
         ];
         let classes = classes.map(|(class, name, list)| (class, self.predicates(&format!("errors.{name}"), list)));
         let others = [&shape.when, &shape.integration_broken, &shape.throttled, &shape.misconfigured, &shape.in_doubt];
-        if others.into_iter().flatten().any(|predicate| predicate.is_final) {
+        if others.into_iter().chain([&shape.subject_refused]).flatten().any(|predicate| predicate.is_final) {
             self.fault("errors", "has `final` outside `dead_grant`, the only class that ends a grant");
         }
         let finals: Vec<PredicateShape> = shape.dead_grant.iter().filter(|predicate| predicate.is_final).cloned().collect();

@@ -342,6 +342,8 @@ pub(super) struct ErrorsShape {
     #[serde(default)]
     pub misconfigured: Vec<PredicateShape>,
     #[serde(default)]
+    pub subject_refused: Vec<PredicateShape>,
+    #[serde(default)]
     pub in_doubt: Vec<PredicateShape>,
 }
 

@@ -131,7 +131,7 @@ pub struct Expectation {
     pub verification_uri: Option<String>,
     pub verification_uri_complete: Option<String>,
     pub interval: Option<u64>,
-    /// `dead_grant`, `integration_broken`, `misconfigured`, `throttled`, `in_doubt`; of a callback
+    /// `dead_grant`, `integration_broken`, `misconfigured`, `subject_refused`, `throttled`, `in_doubt`; of a callback
     /// `denied`, `provider_error`, `malformed`, `wrong_issuer`, `bad_signature`, `other_token`; of an exchange with a device's
     /// code also `pending`, `slow_down`, `denied`, `expired`.
     pub failure: Option<String>,

@@ -134,3 +134,4 @@ pub(super) fn callback_failure(error: &CallbackError) -> (&'static str, Option<&
         CallbackError::OtherToken => ("other_token", None),
     }
 }
+        FailureClass::SubjectRefused => "subject_refused",

@@ -233,7 +233,7 @@ pub(super) fn refused_exchange(failure: &ProviderFailure) -> Refusal {
         FailureClass::DeadGrant => {
             Refusal::new(ErrorCode::ExchangeFailed, "The provider did not accept the authorization; start again.")
         }
-        FailureClass::IntegrationBroken | FailureClass::Misconfigured => {
+        FailureClass::IntegrationBroken | FailureClass::Misconfigured | FailureClass::SubjectRefused => {
             let detail = "The provider refuses the integration's client; check its client id, secret and redirect URI.";
             Refusal::new(ErrorCode::IntegrationBroken, detail)
         }

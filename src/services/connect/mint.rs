@@ -46,9 +46,12 @@ fn no_answer(cause: CallError) -> Refusal {
 fn refused(failure: &ProviderFailure) -> Refusal {
     let ProviderFailure { class, code, status, retry_after } = failure;
     let refusal = match class {
-        FailureClass::DeadGrant | FailureClass::IntegrationBroken | FailureClass::Misconfigured => {
+        FailureClass::DeadGrant
+        | FailureClass::SubjectRefused
+        | FailureClass::IntegrationBroken
+        | FailureClass::Misconfigured => {
             let detail = format!(
-                "The provider issues no token to this integration ({code}); check its client id, secret, scopes and settings with `POST /enable-provider`. Nothing was stored."
+                "The provider issues no token to this integration ({code}); check its client id, secret, scopes and settings with `POST /enable-provider`, and for whom the token is asked. Nothing was stored."
             );
             Refusal::new(ErrorCode::IntegrationBroken, detail)
         }

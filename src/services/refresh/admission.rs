@@ -21,7 +21,8 @@ use crate::services::integrations::Active;
 /// What is idle is forgotten when a table has grown by this many entries.
 const TIDY_EVERY: usize = 1024;
 /// What an answer can be, in the order in which they are counted.
-const CLASSES: [&str; 7] = ["success", "dead_grant", "integration_broken", "misconfigured", "throttled", "not_sent", "in_doubt"];
+const CLASSES: [&str; 8] =
+    ["success", "dead_grant", "integration_broken", "misconfigured", "throttled", "not_sent", "in_doubt", "subject_refused"];
 
 /// One per node.
 pub struct Admission {
@@ -260,6 +261,7 @@ fn place(class: Option<FailureClass>) -> usize {
         Some(FailureClass::Throttled) => 4,
         Some(FailureClass::NotSent) => 5,
         Some(FailureClass::InDoubt) => 6,
+        Some(FailureClass::SubjectRefused) => 7,
     }
 }
 
