@@ -168,7 +168,7 @@ fn details(param: &ParamCard) -> String {
 fn tokens(out: &mut String, card: &ProviderCard) {
     say(out, "\n## Tokens\n\n| | |\n|---|---|");
     row(out, "scopes", &scopes(card));
-    if !is_minted(card) {
+    if card.grant == "authorization_code" {
         row(out, "PKCE", card.pkce);
     }
     row(out, "refresh", &refreshing(card));
@@ -214,14 +214,19 @@ fn refreshing(card: &ProviderCard) -> String {
 
 fn usage(out: &mut String, card: &ProviderCard) {
     match &card.usage.signature {
-        Some(signature) => say(
-            out,
-            &format!(
-                "\n## Use\n\nSign each call as OAuth 1.0a (RFC 5849) has it, with {}, the params in the {}: the consumer key and secret are \
-                 your client id and secret, the token and its secret are `access_token` and `token_secret` of the answer.",
-                signature.method, signature.params_in
-            ),
-        ),
+        Some(signature) => {
+            // An RSA signature is made with the key alone (RFC 5849 3.4.3).
+            let with = if card.client_secret == "unused" {
+                "the consumer key is your client id, the token is `access_token` of the answer, and the signature is your private key's"
+            } else {
+                "the consumer key and secret are your client id and secret, the token and its secret are `access_token` and \
+                 `token_secret` of the answer"
+            };
+            let (method, place) = (signature.method, signature.params_in);
+            let signed =
+                format!("Sign each call as OAuth 1.0a (RFC 5849) has it, with {method}, the params in the {place}: {with}.");
+            say(out, &format!("\n## Use\n\n{signed}"));
+        }
         None => {
             let scheme = [card.usage.scheme.as_str(), "TOKEN"].join(" ");
             say(out, &format!("\n## Use\n\nSend `{}: {}`.", card.usage.header, scheme.trim()));
