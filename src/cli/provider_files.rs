@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use clap::builder::PossibleValuesParser;
 use super::failure::Failure;
 use super::provider::{self, Live, Outcome, Pages};
 use crate::adapters::system::SystemClock;
@@ -37,6 +38,7 @@ const NEW: &str = "\
 Example:
   claviger provider new acme --dir ./my-providers
 
+  claviger provider new acme-machine --grant client_credentials
 Exit codes: 0 written, 1 there is one already, 2 not an id, or wrong usage.";
 
 const TEST: &str = "\
@@ -102,6 +104,9 @@ pub struct NewArgs {
 }
 
 #[derive(Debug, Args)]
+    /// How its tokens are had.
+    #[arg(long, default_value = provider::GRANTS[0], value_parser = PossibleValuesParser::new(provider::GRANTS))]
+    grant: String,
 #[command(after_help = TEST)]
 pub struct TestArgs {
     /// The provider's file.
@@ -161,7 +166,7 @@ pub struct CompareArgs {
 
 pub fn new(args: NewArgs) -> Result<ExitCode, Failure> {
     let today = SystemClock::start().now().strftime("%Y-%m-%d").to_string();
-    ended(provider::start(&args.name, &today, &args.dir, &mut io::stdout().lock()))
+    ended(provider::start(&args.name, &args.grant, &today, &args.dir, &mut io::stdout().lock()))
 }
 
 pub fn test(args: TestArgs) -> Result<ExitCode, Failure> {

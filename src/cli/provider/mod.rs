@@ -21,7 +21,7 @@ pub use check::{check, load, test};
 pub use compare::compare;
 pub use live::{Live, secret_of, walk};
 pub use pages::{Pages, pages};
-pub use start::start;
+pub use start::{GRANTS, start};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
