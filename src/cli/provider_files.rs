@@ -1,5 +1,6 @@
 //! `claviger provider …`, as it is typed.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,8 +8,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-
 use clap::builder::PossibleValuesParser;
+
 use super::failure::Failure;
 use super::provider::{self, Live, Outcome, Pages};
 use crate::adapters::system::SystemClock;
@@ -37,17 +38,19 @@ Exit codes: 0 nothing to mend, 1 something to mend, 2 there is no such file, or 
 const NEW: &str = "\
 Example:
   claviger provider new acme --dir ./my-providers
-
   claviger provider new acme-machine --grant client_credentials
+
 Exit codes: 0 written, 1 there is one already, 2 not an id, or wrong usage.";
 
 const TEST: &str = "\
 Without --live the file's vectors are run, one line each. With --live the real flow is walked on this machine: a
-browser consents, the code is exchanged, looked up with, refreshed once, and revoked if you say so. Nothing is kept.
+browser consents, the code is exchanged, looked up with, refreshed once, and revoked if you say so. Where no end user
+is asked (client credentials, JWT bearer) a token is minted, and then another. Nothing is kept.
 
 Examples:
   claviger provider test providers/acme.toml
   claviger provider test providers/acme.toml --live MY_CLIENT_ID --secret-file secret.txt --scope read --param shop=acme
+  claviger provider test providers/robot.toml --live MY_CLIENT_ID --param-file private_key=key.pem
 
 Exit codes: 0 all holds, 1 something does not, 2 there is no such file, or wrong usage.";
 
@@ -101,12 +104,12 @@ pub struct NewArgs {
     /// Folder for the file.
     #[arg(long, value_name = "DIR", default_value = "providers")]
     dir: PathBuf,
-}
-
-#[derive(Debug, Args)]
     /// How its tokens are had.
     #[arg(long, default_value = provider::GRANTS[0], value_parser = PossibleValuesParser::new(provider::GRANTS))]
     grant: String,
+}
+
+#[derive(Debug, Args)]
 #[command(after_help = TEST)]
 pub struct TestArgs {
     /// The provider's file.
@@ -123,6 +126,9 @@ pub struct TestArgs {
     /// One of the provider's own settings; may be given several times.
     #[arg(long = "param", value_name = "NAME=VALUE", requires = "live", value_parser = pair)]
     params: Vec<(String, String)>,
+    /// One of them that is the text of a file, such as a private key; may be given several times.
+    #[arg(long = "param-file", value_name = "NAME=FILE", requires = "live", value_parser = pair)]
+    param_files: Vec<(String, String)>,
     /// Where to hear the callback.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8765", requires = "live")]
     listen: SocketAddr,
@@ -172,13 +178,17 @@ pub fn new(args: NewArgs) -> Result<ExitCode, Failure> {
 pub fn test(args: TestArgs) -> Result<ExitCode, Failure> {
     let Some(client_id) = args.live else { return ended(provider::test(&args.file, &mut io::stdout().lock())) };
     let client_secret = args.secret_file.map(|path| provider::secret_of(&path).map_err(Failure::from_io(path.display())));
+    let mut params: BTreeMap<String, String> = args.params.into_iter().collect();
+    for (name, path) in args.param_files {
+        params.insert(name, std::fs::read_to_string(&path).map_err(Failure::from_io(path))?);
+    }
     let live = Live {
         client_id,
         client_secret: client_secret.transpose()?,
         listen: args.listen,
         redirect_uri: args.redirect_uri,
         scopes: args.scopes,
-        params: args.params.into_iter().collect(),
+        params,
         patience: Duration::from_secs(args.patience),
         revoke: args.revoke,
     };
@@ -190,7 +200,7 @@ pub fn test(args: TestArgs) -> Result<ExitCode, Failure> {
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
+    let (name, value) = text.split_once('=').ok_or("must have the form NAME=…")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 

@@ -3,9 +3,13 @@
 
 mod commands;
 mod dev;
+#[path = "../support/fake_provider.rs"]
+mod fake_provider;
 mod journal;
 mod live;
 mod nodes;
+#[path = "../support/oauth1.rs"]
+mod oauth1_server;
 mod redis;
 #[path = "../support/redis.rs"]
 mod redis_server;

@@ -1,6 +1,8 @@
 //! A provider of OAuth 1.0a that nobody here wrote, and a backend that calls its API: `oauthlib` as child processes,
 //! run by Debian's Python, whose packages have it.
 
+#![allow(dead_code, reason = "shared by test binaries; each uses a part")]
+
 use std::collections::BTreeMap;
 use std::process::Stdio;
 

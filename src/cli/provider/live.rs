@@ -21,9 +21,10 @@ use crate::cli::out;
 use crate::domain::call::{HttpAnswer, HttpCall};
 use crate::domain::connection::Tokens;
 use crate::domain::link::TemporaryCredentials;
-use crate::domain::provider::{GrantType, NeededBy, Provider, RefreshWith, SettledParams};
+use crate::domain::provider::request::ClientSecret;
+use crate::domain::provider::{GrantType, NeededBy, Provider, RefreshClass, RefreshWith, SettledParams};
 use crate::domain::secret::{ExposeSecret as _, SecretString};
-use crate::domain::tokens::{ProviderFailure, TokenAnswer};
+use crate::domain::tokens::{FailureClass, ProviderFailure, TokenAnswer};
 use crate::oauth::authorize_url::{self, AuthorizeInput};
 use crate::oauth::callback::{self, ValidCallback};
 use crate::oauth::client::{Client, Moment, NOTHING};
@@ -64,6 +65,10 @@ pub async fn walk(provider: &Provider, live: Live) -> Result<(), Failure> {
     // What a link would give is asked for here as well.
     let of_link = of(provider, &live.params, |by| by == NeededBy::Link);
     settled.public.extend(provider.settle_params(&of_link, NeededBy::Link, &settled.public)?.public);
+    if provider.client_secret() == ClientSecret::Required && live.client_secret.is_none() {
+        let why = format!("{} hands out a secret with each client id: give it with --secret-file", provider.name());
+        return Err(Failure::Failed(why));
+    }
     if provider.grant().is_minted() {
         return Walk::new(provider, (outbound, live), settled, String::new()).mint().await;
     }
@@ -179,7 +184,8 @@ impl<'a> Walk<'a> {
             None => callback::validate(self.provider, self.live.client_secret.as_ref(), &pairs),
         };
         let valid = valid.map_err(|cause| Failure::Failed(cause.to_string()))?;
-        out::line(&format!("callback      a code of {} bytes{}", valid.code().expose_secret().len(), kept(valid.kept())))?;
+        let what = if temporary.is_some() { "verifier" } else { "code" };
+        out::line(&format!("callback      a {what} of {} bytes{}", valid.code().expose_secret().len(), kept(valid.kept())))?;
         Ok(Consent { valid, pkce, temporary })
     }
 
@@ -248,7 +254,11 @@ impl<'a> Walk<'a> {
         for (name, issued) in answer.sets {
             let mut tokens = Tokens::issued(issued, None, self.clock.now(), "live");
             if !self.provider.refresh().refreshes(&tokens) {
-                out::line(&format!("refresh       {name}: there is no refresh token"))?;
+                let why = match self.provider.refresh().class() {
+                    RefreshClass::None => "there is none: a token is served while it lives",
+                    _ => "there is no refresh token",
+                };
+                out::line(&format!("refresh       {name}: {why}"))?;
             } else {
                 let call = token_request::refresh(self.provider, &client, &name, &tokens);
                 let started = self.clock.now();
@@ -296,8 +306,26 @@ impl<'a> Walk<'a> {
 }
 
 fn refused(step: &str) -> impl FnOnce(ProviderFailure) -> Failure {
-    move |failure| {
-        Failure::Failed(format!("{step}: the provider answered {} {} ({:?})", failure.status, failure.code, failure.class))
+    move |ProviderFailure { status, code, class, .. }| {
+        Failure::Failed(format!("{step}: the provider answered {status} {code}: {}", meaning(class)))
+    }
+}
+
+/// What a refusal means, and so where to look.
+fn meaning(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::DeadGrant => "this grant is over, or never was; a real connection would need its end user again",
+        FailureClass::IntegrationBroken => "it refuses the client; look at its id, its secret or key, and `client_auth`",
+        FailureClass::Misconfigured => {
+            "it does not understand the request; look at what the file sends, and at --scope and --param"
+        }
+        FailureClass::SubjectRefused => {
+            "it issues no token for this subject; look at --param, at the key, and at what was granted there"
+        }
+        FailureClass::Throttled => "it was asked too often; try again later",
+        FailureClass::NotSent | FailureClass::InDoubt => {
+            "that is no answer that the file understands; look at the URL and at `[response]`"
+        }
     }
 }
 
@@ -311,7 +339,9 @@ fn said(step: &str, answer: &TokenAnswer) -> Result<(), Failure> {
         let ends = set.expires_at.map_or("no end named".to_owned(), |end| format!("until {end}"));
         let scopes = set.scopes.as_ref().map(|scopes| format!(", scopes {}", scopes.join(" "))).unwrap_or_default();
         let access = set.access_token.expose_secret().len();
-        out::line(&format!("{step:<13} {name}: an access token of {access} bytes, {ends}, {refresh}{scopes}"))?;
+        let with =
+            set.token_secret.as_ref().map_or(refresh, |secret| format!("its secret of {} bytes", secret.expose_secret().len()));
+        out::line(&format!("{step:<13} {name}: an access token of {access} bytes, {ends}, {with}{scopes}"))?;
     }
     let metadata: Vec<&str> = answer.metadata.keys().map(String::as_str).collect();
     if !metadata.is_empty() {
