@@ -192,6 +192,8 @@ mod tests {
         let missing = checked(&good.replacen("client_auth = \"basic\"", "", 1));
         let shown = missing.split("Q0xJ").next().unwrap();
         assert!(page.contains(shown), "{missing}");
+        // Whatever else differs in the same request is told with it.
+        assert!(missing.contains("form: `client_id` is sent besides, `client_secret` is sent besides"), "{missing}");
     }
 
     /// docs/provider-file.md names every key that a file may have.

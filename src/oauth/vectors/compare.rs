@@ -18,7 +18,11 @@ use super::{Outcome, started};
 
 /// What the expectation does not name is not compared.
 pub(super) fn differ<T: PartialEq + std::fmt::Debug>(what: &str, expected: Option<T>, found: Option<T>) -> Outcome {
-    if expected.is_none() || expected == found { Ok(()) } else { Err(format!("{what}: expected {expected:?}, found {found:?}")) }
+    if expected.is_none() || expected == found {
+        return Ok(());
+    }
+    let [expected, found] = [expected, found].map(|value| value.map_or("nothing".to_owned(), |value| format!("{value:?}")));
+    Err(format!("{what}: expected {expected}, found {found}"))
 }
 
 pub(super) fn same_answer(expect: &Expectation, answer: TokenAnswer) -> Outcome {
@@ -76,25 +80,38 @@ pub(super) fn same_url(expected: &str, found: &Url) -> Outcome {
 
 pub(super) fn same_call(expected: &RequestVector, call: &HttpCall, signers: &[SigningKey]) -> Outcome {
     let call = &unsigned(expected, call, signers)?;
-    same_url(&expected.url, &call.url)?;
+    let sent =
+        |name: &str| call.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
+    let mut parts = vec![same_url(&expected.url, &call.url)];
     let wanted = expected.method.as_deref().unwrap_or("POST");
-    differ("method", Some(wanted), Some(method_word(call.method)))?;
-    if let Some(name) = expected.absent.iter().find(|name| call.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)))
-    {
-        return Err(format!("header {name}: expected none, but it is sent"));
-    }
-    for (name, value) in &expected.headers {
+    parts.push(differ("method", Some(wanted), Some(method_word(call.method))));
+    let unwanted = expected.absent.iter().filter(|name| sent(name).is_some());
+    parts.extend(unwanted.map(|name| Err(format!("header {name}: expected none, but it is sent"))));
+    parts.extend(expected.headers.iter().map(|(name, value)| {
         let name = name.to_ascii_lowercase();
-        let found = call.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
-        differ(&format!("header {name}"), Some(value.as_str()), Some(found.unwrap_or("(not sent)")))?;
-    }
-    same_body(expected, call)
+        differ(&format!("header {name}"), Some(value.as_str()), Some(sent(&name).unwrap_or("(not sent)")))
+    }));
+    parts.push(same_body(expected, call));
+    // All at once, so that a test is mended in one go.
+    let told: Vec<String> = parts.into_iter().filter_map(Result::err).collect();
+    if told.is_empty() { Ok(()) } else { Err(told.join("\n      ")) }
+}
+
+/// Names what differs: of a form that is told whole, people would have to find it.
+fn same_form(expected: &BTreeMap<String, String>, found: &BTreeMap<String, String>) -> Outcome {
+    let missed = expected.iter().filter_map(|(name, value)| match found.get(name) {
+        None => Some(format!("`{name}` is not sent")),
+        Some(sent) => (sent != value).then(|| format!("`{name}` is sent as {sent:?}")),
+    });
+    let besides = found.keys().filter(|name| !expected.contains_key(*name)).map(|name| format!("`{name}` is sent besides"));
+    let told: Vec<String> = missed.chain(besides).collect();
+    if told.is_empty() { Ok(()) } else { Err(format!("form: {}", told.join(", "))) }
 }
 
 fn same_body(expected: &RequestVector, call: &HttpCall) -> Outcome {
     if let Some(form) = &expected.form {
         let found = form_urlencoded::parse(&call.body).into_owned().collect();
-        return differ("form", Some(form.clone()), Some(found));
+        return same_form(form, &found);
     }
     if let Some(json) = &expected.json {
         let wanted = serde_json::to_value(json).map_err(|error| error.to_string())?;
@@ -119,6 +136,7 @@ pub(super) fn class_word(class: FailureClass) -> &'static str {
         FailureClass::DeadGrant => "dead_grant",
         FailureClass::IntegrationBroken => "integration_broken",
         FailureClass::Misconfigured => "misconfigured",
+        FailureClass::SubjectRefused => "subject_refused",
         FailureClass::Throttled => "throttled",
         FailureClass::InDoubt => "in_doubt",
     }
@@ -134,4 +152,3 @@ pub(super) fn callback_failure(error: &CallbackError) -> (&'static str, Option<&
         CallbackError::OtherToken => ("other_token", None),
     }
 }
-        FailureClass::SubjectRefused => "subject_refused",
