@@ -329,12 +329,13 @@ pub async fn everybody(
         async move {
             let until = Instant::now() + HANG;
             loop {
+                let asked = Instant::now();
                 let said = tenant.token(&connection, force).await;
                 if wanted(&said) {
                     return None;
                 }
                 if said.is_over() || Instant::now() > until {
-                    return Some((connection, said));
+                    return Some((connection, said, asked.elapsed()));
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
