@@ -93,9 +93,9 @@ impl Three {
                 let node = usize::try_from(dice.below(tenants.len() as u64)).unwrap();
                 let asked = ledger.now();
                 let mut said = tenants[node].token(&connection, force).await;
-                if said.status == 0 {
-                    // A node that was stopped closes the connections that were idle for too long, and a client
-                    // that had just chosen one asks again.
+                if [0, 408].contains(&said.status) {
+                    // A node that was stopped closes the connections that were idle for too long, and gives up what
+                    // it had half read for too long; a client asks again.
                     said = tenants[node].token(&connection, force).await;
                 }
                 told.judge(&ledger, &Question { node, connection: &connection, force, asked }, &said);
