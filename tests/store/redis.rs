@@ -382,3 +382,32 @@ async fn a_sentinel_names_the_server_before_and_after_a_failover() {
     store(&kv, [put(&kept, 2, "y")]).await;
     assert_eq!(second.say(&["EXISTS", "{t.test}/d/kept"]), ":1\r\n");
 }
+
+/// A future among many is not polled while its owner awaits something else. What it has begun is not its own alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_is_not_polled_while_it_connects_holds_nobody_up() {
+    let mut server = RedisServer::start();
+    let kv = connect(&server.url()).await;
+    store(&kv, [put(&key("known"), 1, "x")]).await;
+    server.stop();
+    // Who connects is let in, and hears nothing.
+    let silent = std::net::TcpListener::bind(("127.0.0.1", server.port())).expect("its port is free");
+    let (known, begun) = (key("known"), Instant::now());
+    let mut left = Box::pin(kv.get(&known));
+    while begun.elapsed() < Duration::from_secs(1) {
+        if futures::poll!(&mut left).is_ready() {
+            left = Box::pin(kv.get(&known));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(silent);
+    server.restart();
+    let others = async {
+        while kv.get(&known).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let back = tokio::time::timeout(Duration::from_secs(30), others).await;
+    assert!(back.is_ok(), "one that is left alone keeps all others from the store");
+    drop(left);
+}

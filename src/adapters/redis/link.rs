@@ -94,10 +94,19 @@ impl Link {
 
     /// The connection, made if there is none. Of many callers one connects; the others share what
     /// comes of it, so that a dead server costs each of them one wait at most.
+    ///
+    /// Each waits in a task of its own: whoever is not polled for a while (one future of many, whose owner awaits
+    /// something else) would keep the place in the row that it has come to, and with it everybody behind.
     pub async fn wire(self: &Arc<Self>) -> Result<Wire, Fault> {
         if let Some(wire) = self.current() {
             return Ok(wire);
         }
+        let link = Arc::clone(self);
+        let made = tokio::spawn(async move { link.made().await }).await;
+        made.unwrap_or_else(|ended| Err(Fault::NotSent(ended.to_string())))
+    }
+
+    async fn made(self: &Arc<Self>) -> Result<Wire, Fault> {
         let seen = self.tries.load(Ordering::Acquire);
         let mut last = self.dial.lock().await;
         if let Some(wire) = self.current() {
