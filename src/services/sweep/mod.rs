@@ -7,6 +7,7 @@ mod judge;
 mod left;
 mod look;
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -136,13 +137,27 @@ impl Sweeper {
             tokio::select! {
                 biased;
                 () = &mut tick => {
-                    self.look(&mut looks, &mut board).await;
+                    for step in self.look_on(&mut looks, &mut board, &mut running).await {
+                        self.note(&mut board, step);
+                    }
                     tick = self.means.core.clock.sleep(TICK);
                 }
                 Some(step) = running.next() => self.note(&mut board, step),
             }
             self.begin(&mut board, &running);
             self.tell(&board);
+        }
+    }
+
+    /// Looks, and lets what is running go on meanwhile: it may hold what the look waits for. Returns what has ended.
+    async fn look_on(&self, looks: &mut Looks, board: &mut Board<Errand>, running: &mut Running<'_>) -> Vec<Step> {
+        let (mut look, mut ended) = (pin!(self.look(looks, board)), Vec::new());
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut look => return ended,
+                Some(step) = running.next() => ended.push(step),
+            }
         }
     }
 
