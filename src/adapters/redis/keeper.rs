@@ -11,13 +11,13 @@ use super::safety::{self, Settings, Waiting};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 pub struct Keeper {
-    pub routes: Routes,
+    pub routes: Arc<Routes>,
     waiting: Waiting,
     notes: Mutex<Vec<String>>,
 }
 
 impl Keeper {
-    pub fn new(routes: Routes, waiting: Waiting, settings: &[Settings]) -> Arc<Self> {
+    pub fn new(routes: Arc<Routes>, waiting: Waiting, settings: &[Settings]) -> Arc<Self> {
         let keeper = Arc::new(Self { routes, waiting, notes: Mutex::default() });
         keeper.note(settings);
         let weak = Arc::downgrade(&keeper);

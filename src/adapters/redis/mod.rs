@@ -86,7 +86,7 @@ impl RedisKv {
         Ok(Self { keeper: Keeper::new(routes, waiting, &settings) })
     }
 
-    fn routes(&self) -> &Routes {
+    fn routes(&self) -> &Arc<Routes> {
         &self.keeper.routes
     }
 

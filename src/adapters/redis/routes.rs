@@ -24,7 +24,7 @@ pub struct Routes {
     map: RwLock<Map>,
     /// Counts how often the servers were looked for.
     finds: AtomicU64,
-    /// Held by the caller that looks.
+    /// Held by the task that looks.
     finding: tokio::sync::Mutex<()>,
 }
 
@@ -32,10 +32,11 @@ type Map = Arc<Vec<(Ranges, Arc<Place>)>>;
 
 impl Routes {
     /// Finds the servers and reaches each, so that from now on another one is known to be another.
-    pub async fn open(address: Address, min_replicas: u32) -> Result<Self, Fault> {
+    pub async fn open(address: Address, min_replicas: u32) -> Result<Arc<Self>, Fault> {
         let watch = Arc::new(Watch::default());
         let (finds, finding) = (AtomicU64::new(0), tokio::sync::Mutex::default());
         let routes = Self { finder: Finder::new(address), watch, min_replicas, map: RwLock::default(), finds, finding };
+        let routes = Arc::new(routes);
         routes.find(0).await.map_err(Fault::NotSent)?;
         for place in routes.places() {
             place.reach().await?;
@@ -49,7 +50,7 @@ impl Routes {
     }
 
     /// Asks something that changes nothing; once more on a new connection if the answer is lost.
-    pub async fn read(&self, partition: &Partition, command: &Cmd) -> Result<Value, Fault> {
+    pub async fn read(self: &Arc<Self>, partition: &Partition, command: &Cmd) -> Result<Value, Fault> {
         match self.run(partition, |place| async move { place.read(command).await }).await {
             Err(Fault::Lost(_)) => self.run(partition, |place| async move { place.read(command).await }).await,
             other => other,
@@ -58,7 +59,7 @@ impl Routes {
 
     /// Runs a script that writes.
     pub async fn write(
-        &self,
+        self: &Arc<Self>,
         partition: &Partition,
         script: &Lua,
         keys: &[Vec<u8>],
@@ -73,12 +74,12 @@ impl Routes {
         }
     }
 
-    async fn write_command(&self, partition: &Partition, command: &Cmd) -> Result<Written, Fault> {
+    async fn write_command(self: &Arc<Self>, partition: &Partition, command: &Cmd) -> Result<Written, Fault> {
         self.run(partition, |place| async move { place.write(command).await }).await
     }
 
     /// Looks for the servers, and at each.
-    pub async fn look(&self) -> Result<(), Fault> {
+    pub async fn look(self: &Arc<Self>) -> Result<(), Fault> {
         let found = self.find(self.finds.load(Ordering::Acquire)).await;
         let looks = join_all(self.places().iter().map(|place| place.mark())).await;
         looks.into_iter().collect::<Result<(), Fault>>()?;
@@ -87,7 +88,7 @@ impl Routes {
 
     /// Makes a call; once more if the server is not the one to ask, which it says before it does anything.
     async fn run<T, F: Future<Output = Result<T, Fault>>>(
-        &self,
+        self: &Arc<Self>,
         partition: &Partition,
         call: impl Fn(Arc<Place>) -> F,
     ) -> Result<T, Fault> {
@@ -121,8 +122,15 @@ impl Routes {
     }
 
     /// Looks where the servers are, unless somebody has done so since `finds` was counted. A server that
-    /// is still there keeps its connections; one that was away meanwhile counts as another.
-    async fn find(&self, finds: u64) -> Result<(), String> {
+    /// is still there keeps its connections; one that was away meanwhile counts as another. In a task of its own, as
+    /// a link connects: a caller that is not polled holds nobody up.
+    async fn find(self: &Arc<Self>, finds: u64) -> Result<(), String> {
+        let routes = Arc::clone(self);
+        let found = tokio::spawn(async move { routes.find_in_turn(finds).await }).await;
+        found.unwrap_or_else(|ended| Err(ended.to_string()))
+    }
+
+    async fn find_in_turn(&self, finds: u64) -> Result<(), String> {
         let _turn = self.finding.lock().await;
         if self.finds.load(Ordering::Acquire) != finds || (self.finder.is_fixed() && finds > 0) {
             return Ok(());
