@@ -1,7 +1,7 @@
 //! Listing connections: 256 ordered ranges, walked in order. A filter is an index, so that a listing
 //! costs what it returns.
 
-use futures::stream::{self, StreamExt as _};
+use futures::future::try_join_all;
 
 use crate::domain::connection::Connection;
 use crate::domain::ids::{ConnectionId, EndUserId, IntegrationId, ProviderId, TenantId};
@@ -77,27 +77,28 @@ impl Store {
         limit: usize,
     ) -> Result<ConnectionPage, StoreError> {
         let prefix = filter.prefix(tenant);
-        let asked = stream::iter(filter.partitions(tenant, after)).map(|partition| {
-            let from = after.filter(|id| id.partition() == partition);
-            self.ids_in(partition, &prefix, from, limit + 1)
-        });
-        let mut asked = std::pin::pin!(asked.buffered(ASKED_AT_ONCE));
+        let partitions: Vec<u8> = filter.partitions(tenant, after).collect();
         let mut page = ConnectionPage { connections: Vec::new(), next: None };
         let mut last_seen = None;
-        while let Some(found) = asked.next().await {
-            let Ids { ids, more } = found?;
-            for id in ids {
-                if page.connections.len() == limit {
+        for chunk in partitions.chunks(ASKED_AT_ONCE) {
+            let asked = chunk.iter().map(|partition| {
+                let from = after.filter(|id| id.partition() == *partition);
+                self.ids_in(*partition, &prefix, from, limit + 1)
+            });
+            for Ids { ids, more } in try_join_all(asked).await? {
+                for id in ids {
+                    if page.connections.len() == limit {
+                        page.next = last_seen;
+                        return Ok(page);
+                    }
+                    let found = self.read(&keys::connection(tenant, &id)).await?.map(|stored| stored.value);
+                    page.connections.extend(found.filter(|connection| !connection.is_gone() && filter.admits(connection)));
+                    last_seen = Some(id);
+                }
+                if more {
                     page.next = last_seen;
                     return Ok(page);
                 }
-                let found = self.read(&keys::connection(tenant, &id)).await?.map(|stored| stored.value);
-                page.connections.extend(found.filter(|connection| !connection.is_gone() && filter.admits(connection)));
-                last_seen = Some(id);
-            }
-            if more {
-                page.next = last_seen;
-                return Ok(page);
             }
         }
         Ok(page)
