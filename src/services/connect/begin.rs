@@ -132,8 +132,8 @@ impl Connect {
     async fn invitation(&self, active: &Active, subject: &FlowSubject) -> Result<Invitation, Refusal> {
         let names = self.names(subject, &active.provider).await?;
         let placeholder = "-".repeat(43);
-        let some = Some(placeholder.as_str());
-        let known = Known { state: &placeholder, pkce_challenge: some, nonce: None, token: some };
+        let shown = Some(placeholder.as_str());
+        let known = Known { state: &placeholder, pkce_challenge: shown, nonce: None, token: shown };
         let provider = match active.provider.by_device_code() {
             true => None,
             false => Some(self.authorize_url(active, subject, &known)?),

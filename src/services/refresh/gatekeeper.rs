@@ -27,7 +27,7 @@ struct Known {
     draining: bool,
     /// The store's number, as last seen.
     epoch: u64,
-    /// It was another one when this process began.
+    /// It has been another one since this process began.
     changed: bool,
     barrier_until: Duration,
     replayed: Option<u64>,
