@@ -117,10 +117,12 @@ fn opened(sim: &Sim, blocks: u32) -> BlockJournal {
     BlockJournal::on(Blocks::open(Box::new(sim.clone()), layout(blocks)).unwrap()).unwrap()
 }
 
-/// The content of entry `id`: no two are alike, nor do two begin alike. What is sealed never does, and a number is given
-/// again when a crash left nothing of its entry: halves of both must not make a whole.
+/// The content of entry `id`, as good as random: what is sealed is, and a number is given again when a crash left nothing
+/// of its entry, so that no part of one may stand in another: halves of both must not make a whole.
 fn content(id: EntryId, size: usize) -> Bytes {
-    (0..size).map(|at| (at as u64 * 31 + id.0 * 7 + size as u64 * 13) as u8).collect()
+    let mixed = |word: u64| (word ^ (word >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let seed = mixed(mixed(id.0 + 1) ^ size as u64);
+    (0..size).map(|at| (mixed(mixed(seed ^ at as u64)) >> 56) as u8).collect()
 }
 
 async fn append(journal: &BlockJournal, size: usize) -> Result<EntryId, JournalError> {
