@@ -25,7 +25,7 @@ use super::Core;
 
 pub use enter::EnterError;
 pub use forget::ForgetError;
-pub use watch::OwnerView;
+pub use watch::{OwnerView, Share};
 
 #[derive(Debug, Clone, Copy)]
 pub struct NodePolicy {
@@ -112,9 +112,9 @@ impl Nodes {
         self.watched.peer(id, steady)
     }
 
-    /// Whether a node works at present, as far as this one saw.
-    pub fn is_live(&self, node: &NodeRecord) -> bool {
-        !node.stopped && !node.forgotten && self.owner(&node.id).silent < node.silence()
+    /// This node's share of what nodes share, by whom it saw at its last beat. Reads no store.
+    pub fn share(&self) -> Share {
+        self.watched.share(&self.me.id)
     }
 
     /// The same for people: `None` where this process has not watched.

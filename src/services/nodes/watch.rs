@@ -22,6 +22,20 @@ pub struct OwnerView {
     pub forgotten: bool,
 }
 
+/// This node among those that work at present: they share the index of what is due, and each provider's rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    place: usize,
+    pub nodes: usize,
+}
+
+impl Share {
+    /// Whether the part of this number is this node's. Nothing depends on the nodes' agreeing.
+    pub fn has(self, part: usize) -> bool {
+        part % self.nodes == self.place
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Watched(RwLock<Looks>);
 
@@ -37,7 +51,16 @@ struct Watch {
     session: String,
     beat: u64,
     since: Duration,
+    /// Silent for so long, it does not work.
+    silence: Duration,
+    stopped: bool,
     forgotten: bool,
+}
+
+impl Watch {
+    fn is_live(&self, now: Duration) -> bool {
+        !self.stopped && !self.forgotten && now.saturating_sub(self.since) < self.silence
+    }
 }
 
 impl Watched {
@@ -55,6 +78,14 @@ impl Watched {
         let looks = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let beating = looks.beats.peer(id, steady, looks.last);
         beating.unwrap_or(Peer { node: id.to_owned(), silent_for: silent, forgotten, settled: false })
+    }
+
+    /// `me` works, whatever was seen of it.
+    pub(super) fn share(&self, me: &str) -> Share {
+        let looks = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let others = looks.nodes.iter().filter(|(id, watch)| *id != me && watch.is_live(looks.last));
+        let (place, others) = others.fold((0, 0), |(place, count), (id, _)| (place + usize::from(id.as_str() < me), count + 1));
+        Share { place, nodes: others + 1 }
     }
 
     pub(super) fn has_looked(&self) -> bool {
@@ -75,7 +106,8 @@ impl Watched {
             .map(|node| {
                 let same = before.remove(&node.id).filter(|known| known.session == node.session && known.beat == node.beat);
                 let since = same.map_or(now, |known| known.since);
-                (node.id, Watch { session: node.session, beat: node.beat, since, forgotten: node.forgotten })
+                let (silence, NodeRecord { id, session, beat, stopped, forgotten, .. }) = (node.silence(), node);
+                (id, Watch { session, beat, since, silence, stopped, forgotten })
             })
             .collect();
     }
@@ -124,5 +156,26 @@ mod tests {
         watched.saw(vec![node("a", 2)], at(3615));
         assert_eq!(watched.owner("a").silent, at(5));
         assert_eq!(watched.owner("nobody").silent, at(3605), "one without a record");
+    }
+
+    /// Whatever each saw last, the parts of nodes that see the same are all the parts, each once.
+    #[test]
+    fn nodes_that_work_share_everything() {
+        let (watched, at) = (Watched::default(), Duration::from_secs);
+        assert_eq!(watched.share("b"), Share { place: 0, nodes: 1 }, "nothing was seen yet");
+        let stopped = NodeRecord { stopped: true, ..node("aa", 1) };
+        watched.saw(vec![node("a", 1), stopped, node("b", 1), node("c", 1), node("gone", 1)], at(10));
+        for part in 0..12 {
+            let whose: Vec<_> = ["a", "b", "c"].into_iter().filter(|id| watched.share(id).has(part)).collect();
+            assert_eq!(whose.len(), 1, "part {part} is of {whose:?}");
+        }
+        assert_eq!(watched.share("new"), Share { place: 3, nodes: 4 }, "one that has no record yet");
+        // Three periods of its beat.
+        watched.saw(vec![node("a", 2), node("b", 2), node("c", 1)], at(24));
+        assert_eq!(watched.share("b"), Share { place: 1, nodes: 3 });
+        watched.saw(vec![node("a", 2), node("b", 3), node("c", 1)], at(25));
+        assert_eq!(watched.share("b"), Share { place: 1, nodes: 2 }, "c is silent");
+        watched.saw(vec![node("b", 4), node("c", 2)], at(30));
+        assert_eq!(watched.share("b"), Share { place: 0, nodes: 2 }, "c is back, and a is gone");
     }
 }

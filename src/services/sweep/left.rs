@@ -52,7 +52,7 @@ impl Sweeper {
 
     /// Own ones, and others' in this node's part of the index.
     async fn find_left(&self) -> Result<Vec<LeftEntry>, StoreError> {
-        let (core, node) = (&self.means.core, self.means.nodes.id());
+        let (core, node, share) = (&self.means.core, self.means.nodes.id(), self.means.nodes.share());
         let (now, mut found) = (core.clock.now(), Vec::new());
         for partition in 0..PARTITIONS {
             // Partitions are numbered in a byte.
@@ -62,7 +62,7 @@ impl Sweeper {
                 let page = core.store.left(number, after.as_ref(), now, PAGE).await?;
                 let more = page.len() == PAGE && found.len() < FOUND_MAX;
                 after = page.last().cloned();
-                found.extend(page.into_iter().filter(|entry| entry.node == node || self.is_mine(partition)));
+                found.extend(page.into_iter().filter(|entry| entry.node == node || share.has(partition)));
                 if !more {
                     break;
                 }

@@ -1,6 +1,5 @@
 //! Looking at the index: which partitions may have something due, and which of them are this node's.
 
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,8 +12,6 @@ use super::judge::Errand;
 
 /// What others wrote meanwhile is seen after this, at the latest.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
-/// Who else is there is asked so often.
-const COUNT_NODES: Duration = Duration::from_secs(10);
 /// What another node should have refreshed so long ago is anybody's.
 const OTHERS_OVERDUE: SignedDuration = SignedDuration::from_secs(60);
 const PAGE: usize = 200;
@@ -23,7 +20,6 @@ pub(super) const PARTITIONS: usize = 256;
 /// What is remembered of the index. It is found out again after a restart.
 pub(super) struct Looks {
     partitions: Vec<Looked>,
-    count_again: Duration,
 }
 
 #[derive(Clone, Default)]
@@ -37,28 +33,18 @@ struct Looked {
 
 impl Default for Looks {
     fn default() -> Self {
-        Self { partitions: vec![Looked::default(); PARTITIONS], count_again: Duration::ZERO }
+        Self { partitions: vec![Looked::default(); PARTITIONS] }
     }
 }
 
 impl Sweeper {
-    /// Nodes share the partitions; nothing depends on their agreeing.
-    pub(super) fn is_mine(&self, partition: usize) -> bool {
-        let (place, count) = *self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        partition % count.max(1) == place
-    }
-
     /// Finds what is due.
     pub(super) async fn look(&self, looks: &mut Looks, board: &mut Board<Errand>) {
         let now = self.means.core.clock.monotonic();
-        if looks.count_again <= now {
-            looks.count_again = now + COUNT_NODES;
-            if let Err(error) = self.count_nodes().await {
-                tracing::debug!(%error, "the nodes could not be counted");
-            }
-        }
+        let share = self.means.nodes.share();
+        self.means.refresher.admission().share_among(u32::try_from(share.nodes).unwrap_or(u32::MAX));
         for partition in 0..PARTITIONS {
-            let horizon = if self.is_mine(partition) { SignedDuration::ZERO } else { OTHERS_OVERDUE };
+            let horizon = if share.has(partition) { SignedDuration::ZERO } else { OTHERS_OVERDUE };
             let Some(looked) = looks.partitions.get_mut(partition).filter(|looked| looked.quiet_until <= now) else { continue };
             if board.is_full() {
                 return;
@@ -96,20 +82,6 @@ impl Sweeper {
                 return Ok(());
             }
         }
-        Ok(())
-    }
-
-    /// Nodes that beat, this one among them: they share the partitions, and each provider's rate.
-    async fn count_nodes(&self) -> Result<(), StoreError> {
-        let nodes = &self.means.nodes;
-        let mut live: Vec<String> =
-            nodes.list().await?.into_iter().filter(|node| nodes.is_live(node)).map(|node| node.id).collect();
-        live.push(nodes.id().to_owned());
-        live.sort_unstable();
-        live.dedup();
-        let place = live.iter().position(|id| id == nodes.id()).unwrap_or_default();
-        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = (place, live.len());
-        self.means.refresher.admission().share_among(u32::try_from(live.len()).unwrap_or(u32::MAX));
         Ok(())
     }
 }

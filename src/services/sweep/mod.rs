@@ -64,8 +64,6 @@ pub struct Sweeper {
     means: Means,
     policy: SweepPolicy,
     paused: AtomicBool,
-    /// This node's place among those that live, and how many they are.
-    place: Mutex<(usize, usize)>,
     due: AtomicUsize,
     oldest: Mutex<Option<Timestamp>>,
     flying: AtomicUsize,
@@ -100,7 +98,6 @@ impl Sweeper {
             means,
             policy,
             paused: AtomicBool::new(!policy.proactive),
-            place: Mutex::new((0, 1)),
             due: AtomicUsize::new(0),
             oldest: Mutex::new(None),
             flying: AtomicUsize::new(0),
