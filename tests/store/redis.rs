@@ -411,3 +411,16 @@ async fn a_caller_that_is_not_polled_while_it_connects_holds_nobody_up() {
     assert!(back.is_ok(), "one that is left alone keeps all others from the store");
     drop(left);
 }
+
+/// A web server's threads have runtimes of their own, which end before the last refresh is stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_outlives_the_runtime_of_whoever_asked_for_it() {
+    for server in [RedisServer::start(), RedisServer::start_cluster()] {
+        let kv = connect(&server.url()).await;
+        let write = |round| kv.commit(batch([], [put(&key("kept"), round, "x")]));
+        let elsewhere = || tokio::runtime::Runtime::new().expect("a runtime").block_on(write(1));
+        let first = std::thread::scope(|threads| threads.spawn(elsewhere).join().expect("the thread"));
+        assert_eq!(first, Ok(Commit::Applied));
+        assert_eq!(write(2).await, Ok(Commit::Applied), "the connection ended with the other runtime");
+    }
+}

@@ -9,6 +9,8 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ErrorKind, PushInfo, PushKind, RedisError, ServerErrorKind};
 
+use tokio::runtime::Handle;
+
 use super::identity::Identity;
 use super::server::{CONNECT, Server};
 
@@ -64,6 +66,8 @@ fn elsewhere(error: &RedisError) -> bool {
 
 pub struct Link {
     server: Arc<Server>,
+    /// Where connections live: whoever wants one may be on a runtime that ends before the store is done with.
+    runtime: Handle,
     slot: Mutex<Slot>,
     /// Counts the attempts to connect that failed.
     tries: AtomicU64,
@@ -88,8 +92,9 @@ pub struct Wire {
 }
 
 impl Link {
-    pub fn new(server: Arc<Server>) -> Arc<Self> {
-        Arc::new(Self { server, slot: Mutex::default(), tries: AtomicU64::new(0), dial: tokio::sync::Mutex::default() })
+    pub fn new(server: Arc<Server>, runtime: Handle) -> Arc<Self> {
+        let (slot, tries, dial) = (Mutex::default(), AtomicU64::new(0), tokio::sync::Mutex::default());
+        Arc::new(Self { server, runtime, slot, tries, dial })
     }
 
     /// The connection, made if there is none. Of many callers one connects; the others share what
@@ -102,7 +107,7 @@ impl Link {
             return Ok(wire);
         }
         let link = Arc::clone(self);
-        let made = tokio::spawn(async move { link.made().await }).await;
+        let made = self.runtime.spawn(async move { link.made().await }).await;
         made.unwrap_or_else(|ended| Err(Fault::NotSent(ended.to_string())))
     }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value};
 
+use tokio::runtime::Handle;
+
 use super::link::{Fault, Link, Wire};
 use super::script;
 use super::server::Server;
@@ -32,10 +34,11 @@ pub struct Place {
 }
 
 impl Place {
-    pub fn new(server: Server, min_replicas: u32) -> Self {
+    /// Its connections live on this runtime.
+    pub fn new(server: Server, min_replicas: u32, runtime: &Handle) -> Self {
         let server = Arc::new(server);
         let links = if min_replicas == 0 { 1 } else { WAITING };
-        let link = || Link::new(Arc::clone(&server));
+        let link = || Link::new(Arc::clone(&server), runtime.clone());
         let writes = (0..links).map(|_| link()).collect();
         Self { reads: link(), writes, looks: link(), turn: AtomicUsize::new(0), min_replicas, server }
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::future::join_all;
 use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
+use tokio::runtime::Handle;
 
 use super::address::Address;
 use super::find::{Finder, Shard};
@@ -20,6 +21,8 @@ use crate::ports::kv::Partition;
 pub struct Routes {
     finder: Finder,
     watch: Arc<Watch>,
+    /// Where connections live and servers are looked for.
+    runtime: Handle,
     min_replicas: u32,
     map: RwLock<Map>,
     /// Counts how often the servers were looked for.
@@ -31,11 +34,12 @@ pub struct Routes {
 type Map = Arc<Vec<(Ranges, Arc<Place>)>>;
 
 impl Routes {
-    /// Finds the servers and reaches each, so that from now on another one is known to be another.
+    /// Finds the servers and reaches each, so that from now on another one is known to be another. Connections live
+    /// on the runtime of whoever opens the store, not on that of a caller.
     pub async fn open(address: Address, min_replicas: u32) -> Result<Arc<Self>, Fault> {
         let watch = Arc::new(Watch::default());
-        let (finds, finding) = (AtomicU64::new(0), tokio::sync::Mutex::default());
-        let routes = Self { finder: Finder::new(address), watch, min_replicas, map: RwLock::default(), finds, finding };
+        let (finds, finding, runtime) = (AtomicU64::new(0), tokio::sync::Mutex::default(), Handle::current());
+        let routes = Self { finder: Finder::new(address), watch, runtime, min_replicas, map: RwLock::default(), finds, finding };
         let routes = Arc::new(routes);
         routes.find(0).await.map_err(Fault::NotSent)?;
         for place in routes.places() {
@@ -126,7 +130,7 @@ impl Routes {
     /// a link connects: a caller that is not polled holds nobody up.
     async fn find(self: &Arc<Self>, finds: u64) -> Result<(), String> {
         let routes = Arc::clone(self);
-        let found = tokio::spawn(async move { routes.find_in_turn(finds).await }).await;
+        let found = self.runtime.spawn(async move { routes.find_in_turn(finds).await }).await;
         found.unwrap_or_else(|ended| Err(ended.to_string()))
     }
 
@@ -153,6 +157,6 @@ impl Routes {
             return Ok((shard.slots, Arc::clone(place)));
         }
         let server = Server::new(shard.server, &shard.slots, Arc::clone(&self.watch)).map_err(|error| error.to_string())?;
-        Ok((shard.slots, Arc::new(Place::new(server, self.min_replicas))))
+        Ok((shard.slots, Arc::new(Place::new(server, self.min_replicas, &self.runtime))))
     }
 }
