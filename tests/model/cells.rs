@@ -128,6 +128,12 @@ fn combined() -> Vec<Cell> {
     ]
 }
 
+/// Two nodes have sent one token, both children were stored, and both are forgotten.
+pub fn of_two_children() -> Cell {
+    let budget = Budget { pauses: 1, rollbacks: 1, lease: 1, ..TWO };
+    Cell::costs("paused, failover past acknowledged commits", budget, [NO, NO, NO])
+}
+
 pub fn all() -> Vec<Cell> {
     let mut cells = single();
     cells.extend(combined());

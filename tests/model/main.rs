@@ -85,6 +85,12 @@ fn every_small_schedule_where_the_access_token_is_extended() {
     search(&[Kind::Extended], &cells);
 }
 
+/// Whichever of two children is the one that lives, the journals bring it back: both are kept.
+#[test]
+fn every_small_schedule_where_two_children_are_forgotten() {
+    search(&[Kind::NewestOnly], &[cells::of_two_children()]);
+}
+
 #[test]
 #[ignore = "some millions of states"]
 fn every_schedule_of_every_scope() {
@@ -137,6 +143,15 @@ fn seeded_schedules_third_quarter() {
 #[test]
 fn seeded_schedules_last_quarter() {
     slice(3);
+}
+
+/// Seeds that have found a fault: of entries that were settled and of which a store that fell back twice had a sibling
+/// alone, and of a commit that paused before it went to another store.
+#[test]
+fn seeds_that_found_something_hold() {
+    for seed in [437_426, 1_031_564, 2_190_998, 3_844_270, 4_003_902, 5_300_865, 7_088_515] {
+        draw(seed..seed + 1);
+    }
 }
 
 /// `CLAVIGER_MODEL_FROM=3000000 CLAVIGER_MODEL_SCHEDULES=1000000` is the fourth slice of a hundred.

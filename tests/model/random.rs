@@ -122,9 +122,10 @@ fn budget(dice: &mut Dice, mutant: Option<Mutant>) -> Budget {
             *fault_of(&mut budget, dice.roll(FAULTS)) = 1 + dice.below(1);
         }
         if budget.rollbacks > 0 {
-            // Replay brings back what was received. What else is forgotten, a doubt, a consent, is nowhere else.
-            let Budget { rollbacks, failovers, away, .. } = budget;
-            return Budget { rollbacks, failovers, away, ..clock };
+            // Replay brings back what was received, where every node reaches the new store before the others send. What
+            // else is forgotten, a doubt, a consent, is nowhere else.
+            let Budget { rollbacks, failovers, .. } = budget;
+            return Budget { rollbacks, failovers, ..clock };
         }
         return budget;
     }

@@ -36,9 +36,6 @@ impl Machine {
             // A new consent came meanwhile. These tokens are never stored, nor ended: that could end the consent.
             return self.pursue(Goal::Tell(Outcome::Gone));
         };
-        if self.is_old_news(records) {
-            return self.pursue(Goal::Tell(records.refreshed()));
-        }
         let before = records.connection();
         let plan = &self.plan;
         let (after, rotation) = Connection::clone(before).rotated(&plan.grant, &plan.set, plan.generation, tokens, at.now);
@@ -60,12 +57,6 @@ impl Machine {
         let sent = self.announced.as_ref().filter(|_| stored.generation == self.plan.generation);
         let sent = sent.and_then(|draft| draft.which.of(stored)).map(|sent| TokenSet { current: sent.clone(), ..stored.clone() });
         Some(Tokens::issued(issued, Some(sent.as_ref().unwrap_or(stored)), started, &self.plan.node))
-    }
-
-    /// An entry that was stored once, and the store has not fallen behind it.
-    fn is_old_news(&self, records: &Records) -> bool {
-        let settled = self.replay.as_ref().is_some_and(|receipt| receipt.settled);
-        settled && records.set(&self.plan).is_some_and(|set| set.generation > self.plan.generation)
     }
 
     /// These very tokens are stored. If by a commit whose answer was lost, another write behind it makes sure that

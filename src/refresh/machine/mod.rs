@@ -182,7 +182,7 @@ impl Machine {
             (Phase::Sending, event) => self.sent(&event, &at),
             (Phase::Journaling, event) => self.written(&event),
             (Phase::Judging, event) => self.judged(event, &at),
-            (Phase::Committing(goal, write), event) => self.committed(goal, &write, &event),
+            (Phase::Committing(goal, write), event) => self.committed(goal, &write, &event, &at),
             (Phase::Waiting(goal), Event::Woken) | (Phase::Telling(goal) | Phase::Settling(goal), Event::Done) => {
                 self.pursue(goal)
             }
@@ -279,7 +279,7 @@ impl Machine {
         Effect::Commit(write)
     }
 
-    fn committed(&mut self, goal: Goal, write: &Write, event: &Event) -> Effect {
+    fn committed(&mut self, goal: Goal, write: &Write, event: &Event, at: &At) -> Effect {
         match (event, goal) {
             (Event::Committed, goal) => {
                 self.pause = self.plan.policy.commit_pause_min;
@@ -288,7 +288,7 @@ impl Machine {
             }
             (Event::Conflict, Goal::Note(_)) => self.read(Goal::Prepare),
             (Event::Conflict, goal) => self.read(goal),
-            (_, goal) => self.not_committed(goal, write),
+            (_, goal) => self.not_committed(goal, write, at),
         }
     }
 
@@ -304,11 +304,13 @@ impl Machine {
         }
     }
 
-    fn not_committed(&mut self, goal: Goal, write: &Write) -> Effect {
+    fn not_committed(&mut self, goal: Goal, write: &Write, at: &At) -> Effect {
         self.uncertain = true;
         match goal {
             // Nothing hangs on it: the next flight finds the same.
             Goal::Note(outcome) => self.tell(outcome, Goal::Settle),
+            // Another store may not have the intent behind which these tokens are waited for: there is no time to lose.
+            goal if self.told && write.epoch != at.epoch => self.read(goal),
             goal if self.told => self.pause(goal),
             goal => {
                 let outcome = self.outcome_meanwhile(write);
