@@ -35,7 +35,7 @@ pub const INTERVAL: Duration = Duration::from_secs(5);
 /// RFC 8628 3.5, and what large providers answer in their stead.
 const PENDING: &[&str] = &["authorization_pending"];
 const DENIED: &[&str] = &["access_denied", "authorization_declined"];
-const EXPIRED: &[&str] = &["expired_token", "code_expired"];
+const EXPIRED: &[&str] = &["expired_token", "token_expired", "code_expired"];
 
 /// A code to show, and what it is asked after with.
 #[derive(Debug, Clone)]
@@ -245,6 +245,7 @@ mod tests {
             (400, r#"{"error":"access_denied"}"#, "denied"),
             (400, r#"{"error":"authorization_declined"}"#, "denied"),
             (400, r#"{"error":"expired_token"}"#, "expired"),
+            (200, r#"{"error":"token_expired"}"#, "expired"),
             (429, "", "unclear"),
             (503, "<html>", "unclear"),
             (200, "", "unclear"),

@@ -62,7 +62,7 @@ const CODES: &[(&str, FailureClass)] = &[
     ("internal_error", InDoubt),
     ("fatal_error", InDoubt),
     ("invalid_scope", Misconfigured),
-    ("invalid_request", Misconfigured),
+    (BAD_REQUEST, Misconfigured),
     ("invalid_redirect_uri", Misconfigured),
     ("redirect_uri_mismatch", Misconfigured),
     ("bad_redirect_uri", Misconfigured),
@@ -70,6 +70,13 @@ const CODES: &[(&str, FailureClass)] = &[
     ("unsupported_response_type", Misconfigured),
     ("invalid_target", Misconfigured),
 ];
+
+/// Servers on older versions of the League's PHP library and of Authlib, and what was modelled on them, say `invalid_request`
+/// where RFC 6749 5.2 has `invalid_grant`. They tell a dead refresh token from a bad request in these words alone.
+const BAD_REQUEST: &str = "invalid_request";
+const DEAD_WORDS: [&str; 4] =
+    ["refresh token is invalid", "invalid refresh token", "refresh token has expired", "refresh token has been revoked"];
+const PLACES_OF_WORDS: [&str; 3] = ["error_description", "message", "hint"];
 
 /// Classifies an answer that is not a success.
 pub(super) fn classify(rules: &ErrorRules, answer: &HttpAnswer, body: &Body, now: Timestamp) -> ProviderFailure {
@@ -92,6 +99,8 @@ fn by_rules(rules: &ErrorRules, status: u16, code: Option<&str>, body: Option<&V
 
 fn by_table(status: u16, code: Option<&str>, body: &Body) -> (FailureClass, &'static str) {
     let known = code.and_then(|code| CODES.iter().find(|(name, _)| name.eq_ignore_ascii_case(code))).map(|(_, class)| *class);
+    let known =
+        if code.is_some_and(|code| code.eq_ignore_ascii_case(BAD_REQUEST)) && says_dead(body) { Some(DeadGrant) } else { known };
     match (status, known) {
         (429 | 425, _) | (_, Some(Throttled)) => (Throttled, "too_many_requests"),
         // A gateway's 5xx may hide a rotation that happened behind it, whatever it says.
@@ -103,6 +112,12 @@ fn by_table(status: u16, code: Option<&str>, body: &Body) -> (FailureClass, &'st
         (401, None) => (IntegrationBroken, "invalid_client"),
         (_, None) => by_body(status, code, body),
     }
+}
+
+/// Whether a refused request is one whose refresh token was refused.
+fn says_dead(body: &Body) -> bool {
+    let said = |place: &&str| body.value()?.get(place)?.as_str().map(str::to_ascii_lowercase);
+    PLACES_OF_WORDS.iter().filter_map(said).any(|said| DEAD_WORDS.iter().any(|words| said.contains(words)))
 }
 
 /// No code that anybody knows: what kind of answer it is decides.
