@@ -1,4 +1,4 @@
-//! When a token is refreshed though nobody asks (docs/refresh.md, before anybody asks). Every node comes to the same
+//! When a token is refreshed though nobody asks (docs/refresh.md, "Before anybody asks"). Every node comes to the same
 //! answer by itself: what spreads those who expire together is a hash, not a die.
 
 use std::time::Duration;

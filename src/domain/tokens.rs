@@ -63,7 +63,7 @@ pub struct IssuedTokens {
     pub scopes: Option<Vec<String>>,
 }
 
-/// What a failed token call means (docs/refresh.md, classification).
+/// What a failed token call means (docs/refresh.md, "What an answer means").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureClass {

@@ -1,4 +1,4 @@
-//! What a failed answer means (docs/refresh.md, classification): the provider's own rules first, then one
+//! What a failed answer means (docs/refresh.md, "What an answer means"): the provider's own rules first, then one
 //! table for all. Only a code that is plain leaves this file; a provider's words never do.
 
 use std::time::Duration;

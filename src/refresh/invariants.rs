@@ -1,4 +1,4 @@
-//! What must always hold (docs/refresh.md, invariants), as far as one flight can see it. Checked in every debug
+//! What must always hold, as far as one flight can see it. Checked in every debug
 //! build, and by the model and the ledger tests from outside.
 
 use jiff::Timestamp;

@@ -83,7 +83,7 @@ impl Policy {
         self.call_deadline * LEASE_DEADLINES
     }
 
-    /// After so long an unchanged lease's owner has no request in flight any more (docs/refresh.md, step 13).
+    /// After so long an unchanged lease's owner has no request in flight any more (docs/refresh.md, "Another node's intent").
     pub fn steal_wait(&self) -> Duration {
         self.lease() + self.call_deadline
     }

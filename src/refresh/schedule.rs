@@ -10,7 +10,7 @@ use crate::domain::tokens::FailureClass;
 
 use super::plan::Policy;
 
-/// A provider's `Retry-After` is honoured up to this (docs/refresh.md, classification).
+/// A provider's `Retry-After` is honoured up to this (docs/refresh.md, "What an answer means").
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// No attempt follows another more closely.
 const STEP_MIN: Duration = Duration::from_millis(250);
@@ -52,7 +52,7 @@ pub fn wait(failure: &Failure<'_>, policy: &Policy, now: Timestamp, die: u64) ->
     }
 }
 
-/// For how long a token that is in doubt must not be sent again (docs/refresh.md, in doubt). If the provider did
+/// For how long a token that is in doubt must not be sent again (docs/refresh.md, "In doubt"). If the provider did
 /// rotate, the next token is gone whatever we do: a retry can only cost the access token that still lives, and
 /// once that has ended it can cost nothing.
 pub fn rest_in_doubt(rotation: RefreshClass, doubt: Doubt, tokens: &Tokens, now: Timestamp) -> Duration {

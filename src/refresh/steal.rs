@@ -1,4 +1,4 @@
-//! Whose turn it is, where a flight record names somebody (docs/refresh.md, step 13): an intent is taken from its
+//! Whose turn it is, where a flight record names somebody (docs/refresh.md, "Another node's intent"): an intent is taken from its
 //! node only by what this node has seen itself, on its own monotonic clock.
 
 use std::collections::HashMap;

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::Config;
 
@@ -52,13 +53,14 @@ const READER_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 's
         api::health::ready,
     ),
     components(schemas(super::error::Problem)),
-    modifiers(&Credentials, &ErrorCodes),
+    modifiers(&Credentials, &ErrorCodes, &Refusals),
     security(("api_key" = []), ("password" = [])),
 )]
 struct Document;
 
 struct Credentials;
 struct ErrorCodes;
+struct Refusals;
 
 impl Modify for Credentials {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
@@ -82,6 +84,19 @@ impl Modify for ErrorCodes {
             text.push_str(&format!("| {} | `{}` | {} |\n", status_of(*code).as_u16(), code.as_str(), code.title()));
         }
         document.info.description = Some(text);
+    }
+}
+
+/// Every call can be refused, in one shape, whatever the call says of single refusals.
+impl Modify for Refusals {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let content = Content::new(Some(Ref::from_schema_name("Problem")));
+        let refused = ResponseBuilder::new().description("Refused").content("application/problem+json", content).build();
+        for item in document.paths.paths.values_mut() {
+            for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+                operation.responses.responses.entry("default".to_owned()).or_insert_with(|| refused.clone().into());
+            }
+        }
     }
 }
 

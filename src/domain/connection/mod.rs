@@ -147,7 +147,7 @@ impl Connection {
         self.sets.get(name)
     }
 
-    /// Commit by generation (docs/refresh.md, step 5): a received token is never thrown away while its
+    /// Commit by generation (docs/refresh.md, step 8): a received token is never thrown away while its
     /// grant lives.
     pub fn rotated(
         mut self,

@@ -69,7 +69,7 @@ fn access(tokens: &Tokens) -> &str {
     tokens.access.expose_secret()
 }
 
-/// docs/refresh.md, step 0, for every second of lives of every order: stale from the floor, ageing from
+/// docs/refresh.md, "When", for every second of lives of every order: stale from the floor, ageing from
 /// the soft mark, and never ageing in the first half.
 #[test]
 fn a_token_ages_at_the_marks_and_at_no_other_second() {

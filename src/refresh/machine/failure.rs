@@ -78,7 +78,7 @@ impl Machine {
         Some(Draft { which: Which::Alternate(at), record })
     }
 
-    /// Once, at once, where a second use costs nothing as long as it is made at once (docs/refresh.md, step 14).
+    /// Once, at once, where a second use costs nothing as long as it is made at once (docs/refresh.md, "In doubt").
     fn repeated(&self, records: &Records, draft: &Draft, failure: &ProviderFailure, now: Timestamp) -> Option<Draft> {
         let at_once = matches!(self.plan.class, RefreshClass::RotateGrace(_) | RefreshClass::Unknown);
         if failure.class != FailureClass::InDoubt || !at_once {

@@ -1,5 +1,5 @@
 //! The end of a flight whose provider answered with tokens: they become durable, judged by consent and
-//! generation and never by the lease (docs/refresh.md, step 9).
+//! generation and never by the lease (docs/refresh.md, step 8).
 
 use jiff::Timestamp;
 
@@ -117,7 +117,7 @@ impl Machine {
         }
     }
 
-    /// While the store does not take it (docs/refresh.md, steps 10 and 11): what is in the journal is durable, and
+    /// While the store does not take it (docs/refresh.md, step 9): what is in the journal is durable, and
     /// may be seen.
     pub(super) fn outcome_meanwhile(&self, write: &Write) -> Outcome {
         match (&self.verdict, &write.connection, &self.setback) {

@@ -35,7 +35,7 @@ impl Machine {
         }
     }
 
-    /// docs/refresh.md, step 4: of two nodes one may send, and none from a generation that has passed.
+    /// docs/refresh.md, step 3: of two nodes one may send, and none from a generation that has passed.
     fn announce(&mut self, draft: Draft, at: &At) -> Effect {
         self.named += 1;
         let attempt = self.attempt();
@@ -95,7 +95,7 @@ impl Machine {
         Effect::Check
     }
 
-    /// docs/refresh.md, step 5: on the monotonic clock, from before the announcement was sent.
+    /// docs/refresh.md, step 4: on the monotonic clock, from before the announcement was sent.
     pub(super) fn checked(&mut self, sign: Sign, view: &GateView, at: &At) -> Effect {
         let Some(records) = self.records.clone() else { return self.read(Goal::Release(None)) };
         if let Err(closed) = gate::admit(view, at) {

@@ -1,4 +1,4 @@
-//! Looking after what a process left in the midst of a refresh (docs/refresh.md, what a node leaves behind). A
+//! Looking after what a process left in the midst of a refresh (docs/refresh.md, "Another node's intent"). A
 //! provider may have rotated, and some forgive a second use of the old token for a while only: so nobody waits
 //! until somebody asks. What may be sent, and when, the flight decides. This is no refresh ahead of time,
 //! and goes on while the sweep is paused.

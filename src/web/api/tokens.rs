@@ -42,7 +42,7 @@ pub struct GetAccessToken {
     #[serde(default, deserialize_with = "lenient::number")]
     #[schema(value_type = Option<u64>)]
     min_ttl: Option<u64>,
-    /// Refresh even though the token is good. Within 10 s of the last refresh it calls nobody.
+    /// Refresh even though the token is good. Within 10 s of the last refresh (the operator's `refresh.force_interval`) it calls nobody.
     #[serde(default, deserialize_with = "lenient::flag")]
     #[schema(value_type = bool)]
     force_refresh: bool,
@@ -117,10 +117,10 @@ pub struct Failing<'a> {
 /// fails, a token that still works is answered with a `warning`.
 #[utoipa::path(post, path = "/get-access-token", tag = "tokens", request_body = GetAccessToken, responses(
     (status = 200, body = AccessToken),
-    (status = 404, description = "`connection_not_found`, with `authorize_url`; `integration_not_found`", body = crate::web::error::Problem),
-    (status = 409, description = "`reauthorization_required`, with `authorize_url`", body = crate::web::error::Problem),
-    (status = 424, description = "`integration_broken`: the provider refuses your client", body = crate::web::error::Problem),
-    (status = 503, description = "`provider_unavailable` or `store_unavailable`, with `Retry-After`", body = crate::web::error::Problem),
+    (status = 404, description = "`connection_not_found`, with `authorize_url`; `integration_not_found`", body = crate::web::error::Problem, content_type = "application/problem+json"),
+    (status = 409, description = "`reauthorization_required`, with `authorize_url`", body = crate::web::error::Problem, content_type = "application/problem+json"),
+    (status = 424, description = "`integration_broken`: the provider refuses your client", body = crate::web::error::Problem, content_type = "application/problem+json"),
+    (status = 503, description = "`provider_unavailable`, `store_unavailable` or `shutting_down`, with `Retry-After`; `restore_mode`: your operator has to let refreshes go on", body = crate::web::error::Problem, content_type = "application/problem+json"),
 ))]
 pub async fn get(state: Shared, caller: Caller, body: GetAccessToken) -> Result<Answer, Refusal> {
     let served = state.vault.token(&caller, query(body)?).await?;
