@@ -153,6 +153,27 @@ async fn settings_of_a_link_are_those_the_provider_declares_in_their_form() {
     assert_eq!((status, &answer["field"]), (400, &json!("shop")), "it is needed");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_integration_fixes_no_link_changes() {
+    let world = World::usual().await;
+    let fix = json!({ "provider": "posting", "shop": "corner", "client_secret": "s" });
+    let (status, fixed) = world.call(&world.acme.key, "/enable-provider", fix).await;
+    assert_eq!(status, 200, "{fixed}");
+    for (body, fits) in [
+        (json!({ "end_user_id": "u" }), true),
+        (json!({ "end_user_id": "u", "shop": "corner" }), true),
+        (json!({ "end_user_id": "u", "shop": "corner.evil" }), false),
+        (json!({ "end_user_id": "u", "shop": "" }), true),
+    ] {
+        let (status, answer) = world.call(&world.acme.key, "/authorize-posting", body.clone()).await;
+        assert_eq!(status == 200, fits, "{body} {answer}");
+        assert!(fits || (status, &answer["field"]) == (400, &json!("shop")), "{body} {answer}");
+    }
+    let import = json!({ "provider": "posting", "end_user_id": "u", "access_token": "a", "shop": "corner.evil" });
+    let (status, answer) = world.call(&world.acme.key, "/import-connection", import).await;
+    assert_eq!((status, &answer["field"]), (400, &json!("shop")), "nor an import: {answer}");
+}
+
 async fn subject(world: &World, end_user: &str) -> FlowSubject {
     let provider = ProviderId::parse("honest").unwrap();
     let name = IntegrationName::of_provider(&provider);

@@ -234,12 +234,18 @@ impl Provider {
         if let Some(unknown) = given.keys().find(|name| !declared(name)) {
             return Err(Refusal::field(unknown, format!("is not a setting of {}", self.spec.name)));
         }
+        // With a host its secrets would go elsewhere.
+        let moved = |(name, value): &(&String, &String)| known.get(*name).is_some_and(|fixed| fixed != *value);
+        if let Some((name, _)) = given.iter().find(moved) {
+            return Err(Refusal::field(name, "is fixed by the integration, for all links"));
+        }
         let mut settled = SettledParams::default();
         for param in self.spec.params.values().filter(|param| param.may_come_from(by)) {
-            let value = given.get(&param.name).or_else(|| param.default.as_ref().filter(|_| !known.contains_key(&param.name)));
+            let open = param.needed_by == by && !known.contains_key(&param.name);
+            let value = given.get(&param.name).or_else(|| param.default.as_ref().filter(|_| open));
             match value {
                 Some(value) => settled.add(param, value)?,
-                None if param.needed_by == by && !param.optional && !known.contains_key(&param.name) => {
+                None if open && !param.optional => {
                     return Err(Refusal::field(&param.name, format!("is needed: {}", param.title)));
                 }
                 None => {}
