@@ -113,7 +113,7 @@ mod tests {
     use super::*;
     use crate::domain::connection::NewConnection;
     use crate::domain::ids::{Account, EndUserId, GrantId, IntegrationId, IntegrationName, ProviderId, TenantId};
-    use crate::domain::tokens::{IssuedTokens, TokenAnswer};
+    use crate::domain::tokens::{IssuedTokens, Lifetime, TokenAnswer};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -129,6 +129,7 @@ mod tests {
             token_secret: None,
             token_type: "Bearer".into(),
             expires_at: life.map(at),
+            lifetime: Lifetime::Named,
             refresh_expires_at: None,
             scopes: None,
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -48,6 +48,17 @@ impl TokenAnswer {
     }
 }
 
+/// Who says how long an access token lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// The answer that brought it.
+    Named,
+    /// Nobody: it ends when the provider's file assumes.
+    Assumed,
+    /// The provider, asked about this very token: so long from the start of the request that brought it.
+    Measured(Duration),
+}
+
 /// The tokens of one set. What the provider left out is `None`, not guessed.
 #[derive(Debug, Clone)]
 pub struct IssuedTokens {
@@ -58,9 +69,23 @@ pub struct IssuedTokens {
     pub token_type: String,
     /// Counted from the start of the request; `None` when the token does not expire.
     pub expires_at: Option<Timestamp>,
+    pub lifetime: Lifetime,
     pub refresh_expires_at: Option<Timestamp>,
     /// As granted, where the provider says.
     pub scopes: Option<Vec<String>>,
+}
+
+impl IssuedTokens {
+    /// With the life that the provider told when it was asked.
+    pub fn measured(&mut self, life: Duration, obtained_at: Timestamp) {
+        self.lifetime = Lifetime::Measured(life);
+        self.expires_at = after(obtained_at, life);
+    }
+}
+
+/// The moment so much later; `None` beyond what a calendar has.
+pub fn after(moment: Timestamp, span: Duration) -> Option<Timestamp> {
+    moment.checked_add(SignedDuration::try_from(span).ok()?).ok()
 }
 
 /// What a failed token call means (docs/refresh.md, "What an answer means").

@@ -3,31 +3,40 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::domain::provider::response::{ExpirySpec, ExpiryUnit};
+use crate::domain::tokens::after;
 
 /// A "life" of more seconds than this (31 years) is a point in time.
 const EPOCH_FROM: f64 = 1e9;
 /// A point in time above this counts milliseconds.
 const MILLISECONDS_FROM: f64 = 1e11;
 /// A longer life (20 years) is as good as none stated.
-const LIFE_MAX: f64 = 20.0 * 365.0 * 86_400.0;
+pub(super) const LIFE_MAX: f64 = 20.0 * 365.0 * 86_400.0;
 
 /// The end of a token whose request began at `started`. `life` and `end` are what the answer has at
 /// the two places; the first that makes sense counts.
 pub(super) fn ends(spec: &ExpirySpec, life: Option<&Value>, end: Option<&Value>, started: Timestamp) -> Option<Timestamp> {
-    let zero = life.or(end).and_then(number).is_some_and(|number| number == 0.0);
-    if zero && spec.zero_means_never {
-        return None;
-    }
-    let told = life.and_then(|life| from_life(spec.unit, life, started)).or_else(|| end.and_then(from_end));
-    match told {
+    match told(spec, life, end, started) {
         Some(Told::At(end)) => Some(end),
         Some(Told::Never) => None,
         None => spec.default.and_then(|life| after(started, life)),
     }
+}
+
+/// Whether the answer itself says when the token ends, or that it never does.
+pub(super) fn is_named(spec: &ExpirySpec, life: Option<&Value>, end: Option<&Value>, started: Timestamp) -> bool {
+    told(spec, life, end, started).is_some()
+}
+
+fn told(spec: &ExpirySpec, life: Option<&Value>, end: Option<&Value>, started: Timestamp) -> Option<Told> {
+    let zero = life.or(end).and_then(number).is_some_and(|number| number == 0.0);
+    if zero && spec.zero_means_never {
+        return Some(Told::Never);
+    }
+    life.and_then(|life| from_life(spec.unit, life, started)).or_else(|| end.and_then(from_end))
 }
 
 /// The end of a refresh token: as above, without a default.
@@ -72,10 +81,6 @@ fn from_epoch(number: f64) -> Option<Told> {
     }
     // A cast from a float saturates, and a second beyond jiff's year 9999 is no time at all.
     Some(Timestamp::from_second(seconds as i64).map_or(Told::Never, Told::At))
-}
-
-fn after(started: Timestamp, life: Duration) -> Option<Timestamp> {
-    started.checked_add(SignedDuration::try_from(life).ok()?).ok()
 }
 
 fn number(value: &Value) -> Option<f64> {

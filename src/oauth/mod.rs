@@ -10,6 +10,7 @@ pub mod device;
 pub mod discovery;
 mod expiry;
 pub mod install;
+pub mod introspection;
 pub mod jwt;
 pub mod oauth1;
 pub mod pkce;

@@ -14,7 +14,9 @@ use crate::domain::ids::TokenSetName;
 use crate::domain::provider::response::{ErrorRules, Pointer, ResponseSpec, SetSpec, Source};
 use crate::domain::provider::{AfterConnectSpec, GrantType, Provider, RefreshWith};
 use crate::domain::secret::SecretString;
-use crate::domain::tokens::{FailureClass, IssuedTokens, KEPT_DEPTH_MAX, ProviderFailure, TokenAnswer, is_within_depth};
+use crate::domain::tokens::{
+    FailureClass, IssuedTokens, KEPT_DEPTH_MAX, Lifetime, ProviderFailure, TokenAnswer, is_within_depth,
+};
 
 use super::answer::Body;
 use super::expiry;
@@ -167,6 +169,8 @@ fn issued(response: &ResponseSpec, set: &SetSpec, body: &Value, started: Timesta
     let fields = &response.fields;
     let at = set.at.iter().filter_map(|base| base.find(body)).find(|at| token(first(&fields.access_token, at)).is_some())?;
     let expiry = &response.expiry;
+    let (token_life, token_end) = (first(&fields.expires_in, at), first(&fields.expires_at, at));
+    let is_named = expiry::is_named(expiry, token_life, token_end, started);
     let (life, end) = (first(&fields.refresh_expires_in, at), first(&fields.refresh_expires_at, at));
     let token_type = first(&fields.token_type, at).and_then(Value::as_str).filter(|text| is_token_type(text));
     Some(IssuedTokens {
@@ -174,14 +178,15 @@ fn issued(response: &ResponseSpec, set: &SetSpec, body: &Value, started: Timesta
         refresh_token: token(first(&fields.refresh_token, at)).map(Into::into),
         token_secret: first(&fields.token_secret, at).and_then(token_secret),
         token_type: token_type.map_or_else(|| "Bearer".to_owned(), canonical_type),
-        expires_at: expiry::ends(expiry, first(&fields.expires_in, at), first(&fields.expires_at, at), started),
+        expires_at: expiry::ends(expiry, token_life, token_end, started),
+        lifetime: if is_named { Lifetime::Named } else { Lifetime::Assumed },
         refresh_expires_at: expiry::refresh_ends(expiry.unit, life, end, started),
         scopes: first(&fields.scope, at).and_then(scopes),
     })
 }
 
 /// The first place that holds anything.
-fn first<'a>(pointers: &[Pointer], body: &'a Value) -> Option<&'a Value> {
+pub(super) fn first<'a>(pointers: &[Pointer], body: &'a Value) -> Option<&'a Value> {
     pointers.iter().filter_map(|pointer| pointer.find(body)).find(|value| !value.is_null())
 }
 

@@ -19,7 +19,7 @@ use crate::domain::page::{Limit, Page};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 use crate::domain::secret::SecretString;
-use crate::domain::tokens::{IssuedTokens, TokenAnswer};
+use crate::domain::tokens::{IssuedTokens, Lifetime, TokenAnswer};
 use crate::oauth::{token_request, token_response};
 use crate::ports::entropy::random;
 use crate::ports::outbound::Outbound;
@@ -238,6 +238,7 @@ impl Connections {
             token_secret: import.token_secret,
             token_type: import.token_type.unwrap_or_else(|| active.provider.grant().token_type().to_owned()),
             expires_at: import.expiry.map(|expiry| expiry.moment(now)).transpose()?,
+            lifetime: Lifetime::Named,
             refresh_expires_at: None,
             scopes: import.scopes,
         };

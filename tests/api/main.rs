@@ -35,6 +35,7 @@ mod egress;
 mod extending;
 mod herd;
 mod installation;
+mod introspection;
 mod isolation;
 mod journal;
 mod journey;

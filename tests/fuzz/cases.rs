@@ -12,7 +12,7 @@ use claviger::oauth::jwt::{self, SigningKey};
 use claviger::oauth::provider_file::{Definition, Source, issuer_of, parse, parse_own};
 use claviger::oauth::token_response::{KEPT_MAX, judge_exchange, judge_refresh, judge_revoke};
 use claviger::oauth::vectors::keys;
-use claviger::oauth::{discovery, install, oauth1, token_request, vectors};
+use claviger::oauth::{discovery, install, introspection, oauth1, token_request, vectors};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -179,6 +179,9 @@ fn judge(provider: &Provider, said: &HttpAnswer) {
             Ok(answer) => check_tokens(&answer, said),
             Err(failure) => check_failure(&failure, said),
         }
+    }
+    if let Ok(Some(life)) = introspection::judge(provider, said, started, started) {
+        assert!((200..300).contains(&said.status) && !life.is_zero() && life.as_secs() <= 21 * 366 * 86_400);
     }
     if let Err(failure) = judge_revoke(provider, said, started) {
         check_failure(&failure, said);

@@ -43,6 +43,11 @@ step = "install"
 callback = "realm=r%2F1"
 expect = { metadata = { shop = "r" } }
 [[test]]
+step = "introspect"
+request = { url = "https://acme.example/introspect" }
+answer = "{}"
+expect = {}
+[[test]]
 step = "revoke"
 request = { url = "https://acme.example/revoke" }
 "#;
@@ -59,6 +64,7 @@ token = { url = "https://acme.example/token", body = "json", client_auth = "basi
 refresh = { class = "unknown" }
 callback = { code = "auth_code", keep = ["realm", "state"] }
 revoke = { url = "https://acme.example/revoke", hint = true }
+introspect = { url = "https://acme.example/introspect", active = ["/active", "/data/ok"], expires_in = ["/expires_in", "/x"] }
 [response]
 at = ["/data", "", "/items/0"]
 access_token = ["/token", "/access_token"]

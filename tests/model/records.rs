@@ -11,7 +11,7 @@ use claviger::domain::flight::Flight;
 use claviger::domain::ids::{Account, EndUserId, GrantId, IntegrationId, IntegrationName, ProviderId, TenantId, TokenSetName};
 use claviger::domain::provider::RefreshWith;
 use claviger::domain::secret::ExposeSecret as _;
-use claviger::domain::tokens::{IssuedTokens, TokenAnswer};
+use claviger::domain::tokens::{IssuedTokens, Lifetime, TokenAnswer};
 
 /// Access tokens live so long, in milliseconds; their floor is 50 seconds.
 pub const LIFE: u64 = 1_000_000;
@@ -76,6 +76,7 @@ pub fn answer(with: RefreshWith, access: u32, refresh: Option<u32>, started: Tim
         token_secret: None,
         token_type: String::new(),
         expires_at: Some(Timestamp::from_millisecond(started.as_millisecond() + LIFE as i64).unwrap()),
+        lifetime: Lifetime::Named,
         refresh_expires_at: None,
         scopes: None,
     };
@@ -120,6 +121,7 @@ fn template() -> Connection {
         token_secret: None,
         token_type: String::new(),
         expires_at: Some(begin),
+        lifetime: Lifetime::Named,
         refresh_expires_at: None,
         scopes: None,
     };

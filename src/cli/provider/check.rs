@@ -210,6 +210,7 @@ mod tests {
             "token.",
             "response.",
             "refresh.",
+            "introspect.",
             "revoke.",
             "errors.",
             "use.",

@@ -2,6 +2,7 @@
 //! Tokens are used and shown by their length; nothing is kept.
 
 mod device;
+mod introspect;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -250,6 +251,7 @@ impl<'a> Walk<'a> {
 
     /// Once for each token set that can be, then the revocation that was asked for.
     async fn refresh(&self, answer: TokenAnswer) -> Result<(), Failure> {
+        self.introspect(&answer).await?;
         let client = self.client()?.knowing(&answer.metadata);
         for (name, issued) in answer.sets {
             let mut tokens = Tokens::issued(issued, None, self.clock.now(), "live");

@@ -16,7 +16,7 @@ pub use token_set::{Freshness, LastError, Rotation, TokenSet, Tokens};
 use super::due;
 use super::ids::{Account, ConnectionId, EndUserId, GrantId, IntegrationId, IntegrationName, ProviderId, TenantId, TokenSetName};
 use super::provider::RefreshWith;
-use super::tokens::{FailureClass, IssuedTokens, TokenAnswer};
+use super::tokens::{FailureClass, IssuedTokens, Lifetime, TokenAnswer};
 
 /// A refresh keeps at most so many superseded siblings of the current tokens.
 pub const ALTERNATES_MAX: usize = 2;
@@ -271,9 +271,14 @@ impl Connection {
             let old = same_account.and_then(|old| old.set(&name));
             let asked = new.asked_scopes.clone();
             let scopes = issued.scopes.clone().unwrap_or(asked);
+            // Where the provider could not be asked this time, what it told of the same account stands.
+            let measured_life = match issued.lifetime {
+                Lifetime::Measured(life) => Some(life),
+                Lifetime::Named | Lifetime::Assumed => old.and_then(|old| old.measured_life),
+            };
             let mut tokens = Tokens::issued(IssuedTokens { scopes: Some(scopes), ..issued }, old, obtained_at, &new.received_by);
             tokens.from_generation = 0;
-            (name, TokenSet::first(tokens))
+            (name, TokenSet { measured_life, ..TokenSet::first(tokens) })
         });
         let id = ConnectionId::derive(&new.tenant, &new.end_user, &new.integration_id, &new.account);
         let sets = sets.map(|(name, set)| {

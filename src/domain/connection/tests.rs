@@ -33,6 +33,7 @@ fn issued(access: &str, refresh: Option<&str>) -> IssuedTokens {
         token_secret: None,
         token_type: "Bearer".into(),
         expires_at: None,
+        lifetime: Lifetime::Named,
         refresh_expires_at: None,
         scopes: None,
     }
@@ -247,4 +248,24 @@ fn a_status_falls_and_does_not_climb_by_itself() {
     assert_eq!(over.clone().needs_reauth("again", at(3)).status, over.status, "the first reason stands");
     let buried = fresh.buried(at(4));
     assert_eq!(buried.clone().needs_reauth("x", at(5)).in_doubt("x", at(5)).status, buried.status);
+}
+
+/// Told once, when the end user connected: later tokens whose answer does not say how long they live have that life, those
+/// whose answer does have what it says; and the same account's next consent keeps it where it is not told anew.
+#[test]
+fn a_life_that_was_measured_holds_until_an_answer_says_another() {
+    let assumed = || IssuedTokens { lifetime: Lifetime::Assumed, expires_at: Some(at(7_200)), ..issued("a", Some("r")) };
+    let mut first = assumed();
+    first.measured(Duration::from_secs(900), at(0));
+    let mut set =
+        TokenSet { measured_life: Some(Duration::from_secs(900)), ..TokenSet::first(Tokens::issued(first, None, at(0), "n")) };
+    assert_eq!(set.current.expires_at, Some(at(900)));
+    let next = Tokens::issued(assumed(), Some(&set), at(800), "n");
+    assert_eq!(next.expires_at, Some(at(1_700)));
+    set.receive(1, next, at(801));
+    assert_eq!(set.measured_life, Some(Duration::from_secs(900)));
+    let named = IssuedTokens { lifetime: Lifetime::Named, expires_at: Some(at(5_000)), ..assumed() };
+    assert_eq!(Tokens::issued(named, Some(&set), at(1_600), "n").expires_at, Some(at(5_000)));
+    let unending = IssuedTokens { lifetime: Lifetime::Named, expires_at: None, ..assumed() };
+    assert_eq!(Tokens::issued(unending, Some(&set), at(1_600), "n").expires_at, None);
 }

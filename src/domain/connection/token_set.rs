@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ALTERNATES_MAX;
 use crate::domain::secret::{ExposeSecret as _, SecretString, sealed_option, sealed_text};
-use crate::domain::tokens::{FailureClass, IssuedTokens};
+use crate::domain::tokens::{FailureClass, IssuedTokens, Lifetime, after};
 
 /// Access and refresh token that live together.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,6 +21,9 @@ pub struct TokenSet {
     pub last_refreshed_at: Option<Timestamp>,
     #[serde(default)]
     pub last_error: Option<LastError>,
+    /// How long its tokens live whose answer does not say, as the provider told when it was asked about the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_life: Option<Duration>,
     /// When it is looked at though nobody asks; the store keeps an index of it. `None` also in records of old.
     #[serde(default)]
     pub due: Option<Timestamp>,
@@ -73,13 +76,14 @@ impl Tokens {
     pub fn issued(issued: IssuedTokens, before: Option<&TokenSet>, obtained_at: Timestamp, received_by: &str) -> Self {
         let old = before.map(|set| &set.current);
         let kept = issued.refresh_token.is_none();
+        let measured = before.and_then(|set| set.measured_life).filter(|_| issued.lifetime == Lifetime::Assumed);
         Self {
             access: issued.access_token,
             refresh: issued.refresh_token.or_else(|| old.and_then(|old| old.refresh.clone())),
             secret: issued.token_secret,
             token_type: issued.token_type,
             obtained_at,
-            expires_at: issued.expires_at,
+            expires_at: measured.and_then(|life| after(obtained_at, life)).or(issued.expires_at),
             refresh_expires_at: issued.refresh_expires_at.or_else(|| old.filter(|_| kept).and_then(|old| old.refresh_expires_at)),
             scopes: issued.scopes.or_else(|| old.map(|old| old.scopes.clone())).unwrap_or_default(),
             from_generation: before.map_or(0, |set| set.generation),
@@ -146,7 +150,15 @@ pub enum Rotation {
 impl TokenSet {
     /// The first tokens of a grant.
     pub fn first(tokens: Tokens) -> Self {
-        Self { generation: 1, current: tokens, alternates: Vec::new(), last_refreshed_at: None, last_error: None, due: None }
+        Self {
+            generation: 1,
+            current: tokens,
+            alternates: Vec::new(),
+            last_refreshed_at: None,
+            last_error: None,
+            measured_life: None,
+            due: None,
+        }
     }
 
     /// Its last refresh leaves open whether the grant still lives.

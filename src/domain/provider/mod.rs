@@ -27,7 +27,9 @@ pub use lifetimes::{Rate, RefreshClass, RefreshSpec, RefreshWith};
 pub use oauth1::Oauth1Spec;
 pub use param::{Choice, NeededBy, ParamKind, ParamSpec};
 pub use redirects::{Loopback, RedirectRules};
-pub use request::{AfterConnectSpec, AuthorizeSpec, CallbackSpec, PkceUse, RequestSpec, RevokeSpec, ScopeSpec, UseSpec};
+pub use request::{
+    AfterConnectSpec, AuthorizeSpec, CallbackSpec, IntrospectSpec, PkceUse, RequestSpec, RevokeSpec, ScopeSpec, UseSpec,
+};
 pub use response::{ErrorRules, ResponseSpec, SetSpec};
 
 use super::ids::ProviderId;
@@ -70,6 +72,8 @@ pub struct ProviderSpec {
     pub extend: Option<RequestSpec>,
     pub response: ResponseSpec,
     pub refresh: RefreshSpec,
+    /// Asked about a new access token whose answer does not say how long it lives.
+    pub introspect: Option<IntrospectSpec>,
     pub revoke: Option<RevokeSpec>,
     pub after_connect: Vec<AfterConnectSpec>,
     pub errors: ErrorRules,
@@ -94,9 +98,11 @@ impl ProviderSpec {
         let refresh = (self.refresh.class() != RefreshClass::None).then_some(("refresh", &self.refresh.request));
         let extend = self.extend.as_ref().map(|extend| ("extend", extend));
         let revoke = self.revoke.as_ref().map(|revoke| ("revoke", &revoke.request));
+        let introspect = self.introspect.as_ref().map(|introspect| ("introspect", &introspect.request));
         let device = self.device.as_ref().map(|device| ("device", device));
         let request_token = self.oauth1.as_ref().map(|oauth1| ("request_token", &oauth1.request_token));
-        let named = [device, request_token, Some(("token", &self.token)), refresh, extend, revoke].into_iter().flatten();
+        let named =
+            [device, request_token, Some(("token", &self.token)), refresh, extend, introspect, revoke].into_iter().flatten();
         let lookups = self.after_connect.iter().enumerate().map(|(at, step)| (format!("after_connect.{at}"), &step.request));
         named.map(|(at, request)| (at.to_owned(), request)).chain(lookups)
     }

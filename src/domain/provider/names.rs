@@ -11,6 +11,7 @@ pub(super) const REQUEST_TOKEN: &[&str] = &["client_id", "scope"];
 pub(super) const OAUTH1_EXCHANGE: &[&str] = &["client_id", "redirect_uri", "scope", "state"];
 pub(super) const REFRESH: &[&str] = &["client_id", "client_secret", "refresh_token", "access_token", "scope", "redirect_uri"];
 pub(super) const EXTEND: &[&str] = &["client_id", "client_secret", "access_token", "redirect_uri"];
+pub(super) const INTROSPECT: &[&str] = &["client_id", "client_secret", "token", "access_token", "redirect_uri"];
 pub(super) const REVOKE: &[&str] = &["client_id", "client_secret", "token", "refresh_token", "access_token", "redirect_uri"];
 pub(super) const LOOKUP: &[&str] = &["client_id", "access_token", "token_type"];
 /// Of the moment at which a call is made.

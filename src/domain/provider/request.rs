@@ -229,6 +229,23 @@ pub enum RevokedToken {
     Access,
 }
 
+/// The `[introspect]` block: a question about an access token (RFC 7662).
+#[derive(Debug, Clone)]
+pub struct IntrospectSpec {
+    pub request: RequestSpec,
+    /// What the token's param is called.
+    pub param: String,
+    /// Sends `token_type_hint`.
+    pub hint: bool,
+    pub active: Vec<Pointer>,
+    /// When it ends, in seconds of the epoch.
+    pub expires_at: Vec<Pointer>,
+    /// When it was issued: the two together are the provider's own clock's.
+    pub issued_at: Vec<Pointer>,
+    /// How many seconds it still has.
+    pub expires_in: Vec<Pointer>,
+}
+
 /// One `[[after_connect]]` step: a look-up with the new token.
 #[derive(Debug, Clone)]
 pub struct AfterConnectSpec {

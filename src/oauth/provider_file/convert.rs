@@ -8,16 +8,17 @@ use crate::domain::provider::request::{ClientSecret, RevokedToken};
 use crate::domain::provider::rules::Fault;
 use crate::domain::provider::template::{Template, TemplateError};
 use crate::domain::provider::{
-    AfterConnectSpec, CallbackSpec, HostRule, Known, Loopback, Owner, ProviderSpec, RedirectRules, RefreshClass, RefreshSpec,
-    RequestSpec, ResponseSpec, RevokeSpec, UseSpec,
+    AfterConnectSpec, CallbackSpec, HostRule, IntrospectSpec, Known, Loopback, Owner, ProviderSpec, RedirectRules, RefreshClass,
+    RefreshSpec, RequestSpec, ResponseSpec, RevokeSpec, UseSpec,
 };
 
 use super::convert_flow::install_spec;
 use super::convert_grant::grant;
 use super::convert_oauth1::with_defaults;
-use super::shape::{FileShape, GrantShape, HostShape, HostWord, KnownShape, LoopbackShape};
+use super::shape::{FileShape, GrantShape, HostShape, HostWord, KnownShape, LoopbackShape, Pointers};
 use super::shape_request::{
-    ClassShape, ClientAuthShape, ClientSecretShape, LookupShape, RequestShape, RevokeShape, RevokedShape,
+    BodyShape, ClassShape, ClientAuthShape, ClientSecretShape, IntrospectShape, LookupShape, MethodShape, RequestShape,
+    RevokeShape, RevokedShape,
 };
 
 pub(super) fn provider(id: ProviderId, owner: Owner, file: &FileShape) -> Result<ProviderSpec, Vec<Fault>> {
@@ -78,6 +79,7 @@ impl Convert {
         let response = self.response("response", &file.response, None);
         let refresh = token.as_ref().zip(response.as_ref()).and_then(|(token, response)| self.refresh(file, token, response));
         let revoke = token.as_ref().zip(file.revoke.as_ref()).and_then(|(token, revoke)| self.revoke(revoke, token));
+        let introspect = token.as_ref().zip(file.introspect.as_ref()).and_then(|(token, asked)| self.introspect(asked, token));
         let device = self.device(file, token.as_ref());
         let extend = match (&file.extend, &token) {
             (Some(extend), Some(token)) => Some(self.beside("extend", extend.request(), token)?),
@@ -109,6 +111,7 @@ impl Convert {
             response: response?,
             refresh: refresh?,
             extend,
+            introspect,
             revoke,
             after_connect,
             errors,
@@ -166,6 +169,29 @@ impl Convert {
             },
             param: shape.param.clone().unwrap_or_else(|| "token".to_owned()),
             hint: shape.hint,
+        })
+    }
+
+    /// A form that is posted, whatever the exchange is (RFC 7662 2.1).
+    fn introspect(&mut self, shape: &IntrospectShape, token: &RequestSpec) -> Option<IntrospectSpec> {
+        let mut request = shape.request();
+        request.method.get_or_insert(MethodShape::Post);
+        request.body.get_or_insert(BodyShape::Form);
+        let mut place = |key: &str, given: &Option<Pointers>, default: &str| {
+            self.pointers(&format!("introspect.{key}"), given.as_ref(), &[default])
+        };
+        let active = place("active", &shape.active, "/active");
+        let expires_at = place("expires_at", &shape.expires_at, "/exp");
+        let issued_at = place("issued_at", &shape.issued_at, "/iat");
+        let expires_in = place("expires_in", &shape.expires_in, "/expires_in");
+        Some(IntrospectSpec {
+            request: self.beside("introspect", request, token)?,
+            param: shape.param.clone().unwrap_or_else(|| "token".to_owned()),
+            hint: shape.hint.unwrap_or(true),
+            active,
+            expires_at,
+            issued_at,
+            expires_in,
         })
     }
 

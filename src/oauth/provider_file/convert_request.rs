@@ -136,6 +136,14 @@ impl Convert {
             (!refreshes || has(Step::Refresh, |test| test.answer.is_some()), "a `refresh` test with an `answer`"),
             (file.extend.is_none() || has(Step::Extend, |test| test.request.is_some()), "an `extend` test with its `request`"),
             (file.extend.is_none() || has(Step::Extend, |test| test.answer.is_some()), "an `extend` test with an `answer`"),
+            (
+                file.introspect.is_none() || has(Step::Introspect, |test| test.request.is_some()),
+                "an `introspect` test with its `request`",
+            ),
+            (
+                file.introspect.is_none() || has(Step::Introspect, |test| test.answer.is_some()),
+                "an `introspect` test with an `answer`",
+            ),
             (file.revoke.is_none() || has(Step::Revoke, |test| test.request.is_some()), "a `revoke` test with its `request`"),
         ];
         for (_, what) in wanted.iter().filter(|(there, _)| !there) {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::value::Datetime;
 
 use super::shape_jwt::{AssertionShape, JwtShape};
-use super::shape_request::{LookupShape, RefreshShape, RequestShape, RevokeShape, TokenShape};
+use super::shape_request::{IntrospectShape, LookupShape, RefreshShape, RequestShape, RevokeShape, TokenShape};
 use super::vector::VectorShape;
 
 /// A pointer, or several to try in order.
@@ -62,6 +62,7 @@ pub(super) struct FileShape {
     #[serde(default)]
     pub refresh: RefreshShape,
     pub extend: Option<RequestShape>,
+    pub introspect: Option<IntrospectShape>,
     pub revoke: Option<RevokeShape>,
     #[serde(default)]
     pub after_connect: Vec<LookupShape>,

@@ -78,6 +78,15 @@ request_shape!(RevokeShape {
     hint: bool,
 });
 
+request_shape!(IntrospectShape {
+    param: Option<String>,
+    hint: Option<bool>,
+    active: Option<Pointers>,
+    expires_at: Option<Pointers>,
+    issued_at: Option<Pointers>,
+    expires_in: Option<Pointers>,
+});
+
 request_shape!(LookupShape {
     name: Option<String>,
     token_set: Option<String>,

@@ -48,6 +48,10 @@ step = "extend"
 request = { url = "https://acme.example/extend" }
 answer = "{}"
 [[test]]
+step = "introspect"
+request = { url = "https://acme.example/introspect" }
+answer = "{}"
+[[test]]
 step = "revoke"
 request = { url = "https://acme.example/revoke" }
 "#;

@@ -21,7 +21,7 @@ pub struct VectorShape {
     /// What the tenant asks for (`authorize`), or what the tokens have (`refresh`).
     #[serde(default)]
     pub scopes: Vec<String>,
-    /// What is known of the connection (`refresh`, `revoke`, `after_connect`).
+    /// What is known of the connection (`refresh`, `introspect`, `revoke`, `after_connect`).
     #[serde(default)]
     pub metadata: BTreeMap<String, Value>,
     /// The callback's pairs, as a query.
@@ -54,6 +54,8 @@ pub enum Step {
     Refresh,
     /// The exchange of a new access token for one that lives longer.
     Extend,
+    /// The question about a new access token.
+    Introspect,
     Revoke,
     AfterConnect,
     /// A failed answer, whatever was asked.
@@ -71,6 +73,7 @@ impl Step {
             Step::Exchange => "exchange",
             Step::Refresh => "refresh",
             Step::Extend => "extend",
+            Step::Introspect => "introspect",
             Step::Revoke => "revoke",
             Step::AfterConnect => "after_connect",
             Step::Error => "error",
@@ -133,7 +136,7 @@ pub struct Expectation {
     pub interval: Option<u64>,
     /// `dead_grant`, `integration_broken`, `misconfigured`, `subject_refused`, `throttled`, `in_doubt`; of a callback
     /// `denied`, `provider_error`, `malformed`, `wrong_issuer`, `bad_signature`, `other_token`; of an exchange with a device's
-    /// code also `pending`, `slow_down`, `denied`, `expired`.
+    /// code also `pending`, `slow_down`, `denied`, `expired`; of an introspection also `inactive`.
     pub failure: Option<String>,
     pub code: Option<String>,
     pub retry_after: Option<u64>,

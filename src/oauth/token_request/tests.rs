@@ -1,7 +1,7 @@
 //! What goes over the wire, for each way in which a file asks for it.
 
 use super::*;
-use crate::domain::tokens::IssuedTokens;
+use crate::domain::tokens::{IssuedTokens, Lifetime};
 use crate::oauth::client::{Moment, NOTHING};
 use crate::oauth::provider_file::testing::{acme, alone};
 
@@ -233,6 +233,7 @@ fn answered(metadata: &[(&str, &str)]) -> TokenAnswer {
         token_secret: None,
         token_type: "Bearer".to_owned(),
         expires_at: None,
+        lifetime: Lifetime::Named,
         refresh_expires_at: None,
         scopes: None,
     };

@@ -19,11 +19,12 @@ use crate::domain::link::TemporaryCredentials;
 use crate::domain::provider::request::ClientSecret;
 use crate::domain::provider::{GrantType, NeededBy, ParamKind, PkceUse, Provider};
 use crate::domain::secret::{ExposeSecret, SecretString};
-use crate::domain::tokens::{IssuedTokens, ProviderFailure, TokenAnswer};
+use crate::domain::tokens::{IssuedTokens, Lifetime, ProviderFailure, TokenAnswer};
 
 use super::authorize_url::{self, AuthorizeInput};
 use super::callback;
 use super::client::{Client, Moment};
+use super::introspection::{self, Untold};
 use super::oauth1;
 use super::provider_file::{Expectation, ProviderFile, Step, VectorShape};
 use super::signed::key_of;
@@ -94,6 +95,7 @@ fn run_one(provider: &Provider, vector: &VectorShape) -> Outcome {
         Step::Exchange => bench.exchange(),
         Step::Refresh => bench.refresh(),
         Step::Extend => bench.extend(),
+        Step::Introspect => bench.introspect(),
         Step::Revoke => bench.revoke(),
         Step::AfterConnect => bench.after_connect(),
         Step::Error => bench.error(),
@@ -288,6 +290,24 @@ impl<'a> Bench<'a> {
         }
     }
 
+    fn introspect(&self) -> Outcome {
+        let issued = self.issued();
+        let tokens = issued.sets.values().next().ok_or("no token set")?;
+        let call =
+            introspection::request(self.provider, &self.client(), tokens, &self.metadata).map_err(|error| error.to_string())?;
+        self.same_call(&call.ok_or("the file has no `[introspect]`")?)?;
+        let Some(answer) = self.answer() else { return Ok(()) };
+        let wanted = self.vector.expect.as_ref().and_then(|expect| expect.failure.as_deref());
+        match introspection::judge(self.provider, &answer, started(), started()) {
+            Err(Untold::Inactive) => differ("failure", Some(wanted.unwrap_or("none")), Some("inactive")),
+            Err(Untold::Failed(failure)) => self.outcome(Err::<(), _>(failure), |_, ()| Ok(())),
+            Ok(life) => self.outcome(Ok(life), |expect, life| {
+                let seconds = life.and_then(|life| i64::try_from(life.as_secs()).ok());
+                differ("expires_in", expect.expires_in, seconds)
+            }),
+        }
+    }
+
     fn revoke(&self) -> Outcome {
         let call = token_request::revoke(self.provider, &self.client(), &self.tokens()).map_err(|error| error.to_string())?;
         self.same_call(&call.ok_or("the file has no `[revoke]`")?)?;
@@ -314,6 +334,7 @@ impl<'a> Bench<'a> {
             token_secret: self.token_secret(),
             token_type: "Bearer".to_owned(),
             expires_at: None,
+            lifetime: Lifetime::Assumed,
             refresh_expires_at: None,
             scopes: None,
         };

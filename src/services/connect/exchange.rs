@@ -105,6 +105,7 @@ impl Connect {
         self.look_up(active, client, &mut answer, When::First).await?;
         let (mut answer, started) = self.extend(active, client, answer, started).await?;
         self.look_up(active, client, &mut answer, When::Last).await?;
+        self.measure(active, client, &mut answer, started).await?;
         Ok(Obtained { answer, started })
     }
 

@@ -34,6 +34,7 @@ impl Connect {
         let judged = token_response::judge_exchange(&active.provider, &answer, started);
         let mut answer = judged.map_err(|failure| refused(&failure))?;
         self.look_up(active, &client, &mut answer, When::Last).await?;
+        self.measure(active, &client, &mut answer, started).await?;
         Ok(Obtained { answer, started })
     }
 }

@@ -8,6 +8,7 @@ mod device;
 mod exchange;
 mod finish;
 mod install;
+mod introspect;
 mod keep;
 mod links;
 mod mint;

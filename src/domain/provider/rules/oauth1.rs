@@ -72,6 +72,7 @@ impl Check<'_> {
             ("callback.signature", spec.callback.signature.is_some()),
             ("callback.form_post", spec.callback.form_post),
             ("extend", spec.extend.is_some()),
+            ("introspect", spec.introspect.is_some()),
             ("refresh.class", spec.refresh.class() != RefreshClass::None),
         ];
         for (at, _) in foreign.into_iter().filter(|(_, there)| *there) {

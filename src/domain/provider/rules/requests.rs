@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::names::{EXCHANGE, EXTEND, MINT, OAUTH1_EXCHANGE, POLL, REFRESH, REVOKE};
+use super::super::names::{EXCHANGE, EXTEND, INTROSPECT, MINT, OAUTH1_EXCHANGE, POLL, REFRESH, REVOKE};
 use super::super::{GrantType, RefreshClass, RefreshWith};
 use super::{Check, Kept};
 
@@ -40,6 +40,13 @@ impl Check<'_> {
         }
         if spec.response.sets.len() > 1 && (spec.extend.is_some() || spec.refresh.with() != RefreshWith::RefreshToken) {
             self.fault("response.sets", "must be one where tokens extend themselves or are minted anew");
+        }
+        if let Some(introspect) = &spec.introspect {
+            self.request("introspect", &introspect.request, INTROSPECT, &kept);
+            if spec.response.expiry.default.is_none() {
+                let rule = "is missing: a token's life must be known though the provider does not answer `[introspect]`";
+                self.fault("response.expires_default", rule);
+            }
         }
         if let Some(revoke) = &spec.revoke {
             self.request("revoke", &revoke.request, REVOKE, &kept);
