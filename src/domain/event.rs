@@ -37,6 +37,9 @@ pub enum EventKind {
     Recovered,
     #[serde(rename = "connection.needs_reauth")]
     NeedsReauth,
+    /// Its grant ends soon, however well it is refreshed.
+    #[serde(rename = "connection.reauthorization_due")]
+    ReauthorizationDue,
     #[serde(rename = "connection.scopes_changed")]
     ScopesChanged,
     #[serde(rename = "connection.revoked")]

@@ -68,6 +68,14 @@ pub enum AtProvider {
     Failed,
 }
 
+/// A connection as its tenant sees it.
+#[derive(Debug)]
+pub struct Shown {
+    pub connection: Connection,
+    /// When the end user must consent again, however well it is refreshed.
+    pub grant_ends_at: Option<Timestamp>,
+}
+
 /// A grant from elsewhere.
 #[derive(Debug)]
 pub struct Import {
@@ -117,21 +125,32 @@ impl Connections {
         filter: &Filter,
         limit: Limit,
         cursor: Option<&str>,
-    ) -> Result<Page<Connection>, Refusal> {
+    ) -> Result<Page<Shown>, Refusal> {
         let tenant = caller.require(Scope::ConnectionsRead)?;
         let bad_cursor = |_| Refusal::field("cursor", "must be a `next` of an earlier answer");
         let after = cursor.map(ConnectionId::parse).transpose().map_err(bad_cursor)?;
         let page = self.core.store.connections(tenant, filter, after.as_ref(), limit.get()).await?;
-        Ok(Page { items: page.connections, next: page.next.map(String::from) })
+        let mut items = Vec::new();
+        for connection in page.connections {
+            items.push(self.shown(connection).await);
+        }
+        Ok(Page { items, next: page.next.map(String::from) })
+    }
+
+    /// What its provider's file says of it, where that is still known.
+    pub async fn shown(&self, connection: Connection) -> Shown {
+        let active = self.integrations.known(&connection.tenant, &connection.provider, &connection.integration).await;
+        let end = active.ok().flatten().and_then(|active| connection.grant_end(active.provider.refresh()));
+        Shown { grant_ends_at: end.map(|end| end.at), connection }
     }
 
     /// One connection and what happened to it, newest first.
-    pub async fn show(&self, caller: &Caller, id: &str) -> Result<(Connection, Vec<Event>), Refusal> {
+    pub async fn show(&self, caller: &Caller, id: &str) -> Result<(Shown, Vec<Event>), Refusal> {
         let tenant = caller.require(Scope::ConnectionsRead)?;
         let id = ConnectionId::parse(id).map_err(|_| not_found())?;
         let stored = self.core.store.read(&keys::connection(tenant, &id)).await?;
         let connection = stored.map(|stored| stored.value).filter(|connection| !connection.is_gone()).ok_or_else(not_found)?;
-        Ok((connection, self.history(tenant, &id).await?))
+        Ok((self.shown(connection).await, self.history(tenant, &id).await?))
     }
 
     /// Ends a connection: first here, so that nothing can revive it, then at the provider where that
@@ -157,7 +176,7 @@ impl Connections {
     }
 
     /// Brings a grant from elsewhere; it is refreshed here from now on, and must be nowhere else.
-    pub async fn import(&self, caller: &Caller, import: Import) -> Result<Connection, Refusal> {
+    pub async fn import(&self, caller: &Caller, import: Import) -> Result<Shown, Refusal> {
         let tenant = caller.require(Scope::ConnectionsWrite)?;
         check_import(&import)?;
         let which = import.which.clone();
@@ -175,7 +194,7 @@ impl Connections {
         }
         let connection = self.imported(tenant, &active, import, settled.public)?;
         self.save_new(&connection, before.as_ref(), (EventKind::Imported, None)).await?;
-        Ok(connection)
+        Ok(self.shown(connection).await)
     }
 
     /// Puts a new grant in the place of whatever is there, with its flight records, index entries and

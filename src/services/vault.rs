@@ -66,6 +66,8 @@ pub struct Served {
     pub set: TokenSetName,
     pub now: Timestamp,
     pub warning: Option<Warning>,
+    /// When the end user must consent again, however well it is refreshed.
+    pub grant_ends_at: Option<Timestamp>,
     /// Of [`Warning::RefreshFailing`] and [`Warning::ReauthorizationRequired`].
     pub failing: Option<Failing>,
     /// Where the provider's calls are signed.
@@ -83,6 +85,8 @@ pub enum Warning {
     ReauthorizationRequired,
     /// It cannot be refreshed and ends soon.
     ExpiresSoon,
+    /// It is refreshed as it should be, but its grant ends soon.
+    ReauthorizationDue,
 }
 
 impl Warning {
@@ -96,6 +100,7 @@ impl Warning {
             Warning::RefreshFailing => "refresh_failing",
             Warning::ReauthorizationRequired => "reauthorization_required",
             Warning::ExpiresSoon => "expires_soon",
+            Warning::ReauthorizationDue => "reauthorization_due",
         }
     }
 }
@@ -136,7 +141,12 @@ impl Vault {
         let tenant = caller.require(Scope::TokensRead)?;
         let active = self.integrations.active(tenant, &query.provider, &query.integration).await?;
         let served = self.served(Asked { caller, active: active.clone(), query: &query }).await?;
-        Ok(Served { signing: Signing::of(&active, &served.connection)?, ..served })
+        let end = served.connection.grant_end(active.provider.refresh());
+        end.into_iter().for_each(|end| self.fetched.note_end(&served.connection, end));
+        // What is wrong now says more than what will be.
+        let due = end.filter(|end| end.is_near(served.now)).map(|_| Warning::ReauthorizationDue);
+        let (warning, grant_ends_at) = (served.warning.or(due), end.map(|end| end.at));
+        Ok(Served { signing: Signing::of(&active, &served.connection)?, warning, grant_ends_at, ..served })
     }
 
     async fn served(&self, asked: Asked<'_>) -> Result<Served, Refusal> {
@@ -384,5 +394,5 @@ fn order(active: &Active, found: &Found<Connection>, set: &TokenSetName, generat
 
 fn served(found: &Found<Connection>, set: TokenSetName, now: Timestamp, warning: Option<Warning>) -> Served {
     let failing = warning.filter(|warning| warning.is_of_a_failure()).and_then(|_| failing(&found.record, &set));
-    Served { connection: found.record.clone(), set, now, warning, failing, signing: None }
+    Served { connection: found.record.clone(), set, now, warning, grant_ends_at: None, failing, signing: None }
 }

@@ -33,6 +33,7 @@ mod deletes;
 mod device;
 mod egress;
 mod extending;
+mod grant_end;
 mod herd;
 mod installation;
 mod introspection;

@@ -1,6 +1,7 @@
 //! What one end user has granted one integration, and the rules of its tokens: when one is fresh,
 //! what a refresh makes of it, what a failure does. Pure: the time is handed in.
 
+mod grant_end;
 mod token_set;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use grant_end::GrantEnd;
 use token_set::non_negative;
 pub use token_set::{Freshness, LastError, Rotation, TokenSet, Tokens};
 
@@ -52,6 +54,9 @@ pub struct Connection {
     /// When somebody last fetched a token of it, to the day.
     #[serde(default)]
     pub fetched_at: Option<Timestamp>,
+    /// The end of its grant that an event has told of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_told: Option<Timestamp>,
 }
 
 /// Of records that do not say it.
@@ -305,6 +310,7 @@ impl Connection {
             connected_at: now,
             updated_at: now,
             fetched_at: Some(now),
+            end_told: None,
         }
     }
 }

@@ -9,12 +9,11 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::domain::caller::Caller;
-use crate::domain::connection::Connection;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::ids::{Account, EndUserId, ProviderId, TokenSetName};
 use crate::domain::page::Limit;
 use crate::domain::refusal::Refusal;
-use crate::services::connections::{AtProvider, Filter, Import, Replace, Which};
+use crate::services::connections::{AtProvider, Filter, Import, Replace, Shown, Which};
 use crate::services::integrations::integration_name;
 use crate::web::answer::Answer;
 use crate::web::endpoint::Shared;
@@ -69,6 +68,10 @@ pub struct ConnectionView {
     metadata: BTreeMap<String, Value>,
     settings: BTreeMap<String, String>,
     token_sets: BTreeMap<String, TokenSetView>,
+    /// When the end user must consent again, however well it is refreshed: by the provider's rule, counted from
+    /// `connected_at`, or by the end it named for the refresh token. Null where it sets no such end.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    grant_ends_at: Option<Timestamp>,
     #[schema(value_type = String, format = DateTime)]
     connected_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -311,8 +314,8 @@ fn word(at_provider: AtProvider) -> &'static str {
     }
 }
 
-impl From<Connection> for ConnectionView {
-    fn from(connection: Connection) -> Self {
+impl From<Shown> for ConnectionView {
+    fn from(Shown { connection, grant_ends_at }: Shown) -> Self {
         let explained = connection.status.explained();
         let (status_reason, status_since) = explained.map(|status| (status.reason.to_owned(), status.since)).unzip();
         let status_advice = explained.map(|status| status.advice);
@@ -332,6 +335,7 @@ impl From<Connection> for ConnectionView {
         });
         Self {
             token_sets: sets.collect(),
+            grant_ends_at,
             id: connection.id.into(),
             provider: connection.provider.into(),
             integration: connection.integration.into(),

@@ -83,7 +83,7 @@ pub async fn create(state: Shared, caller: Caller, body: AuthorizeEndUser) -> Re
     };
     match state.connect.authorize(&caller, asked).await? {
         Begun::Link(made) => Answer::ok(&AuthorizeLink { authorize_url: made.authorize_url, expires_at: made.expires_at }),
-        Begun::Connected(connection) => Answer::created(&ConnectionView::from(*connection)),
+        Begun::Connected(connection) => Answer::created(&ConnectionView::from(state.connections.shown(*connection).await)),
     }
 }
 
@@ -91,5 +91,5 @@ pub async fn create(state: Shared, caller: Caller, body: AuthorizeEndUser) -> Re
 #[utoipa::path(post, path = "/finish-authorization", tag = "connections", request_body = FinishAuthorization, responses((status = 200, body = ConnectionView)))]
 pub async fn finish(state: Shared, caller: Caller, body: FinishAuthorization) -> Result<Answer, Refusal> {
     let connection = state.connect.finish(&caller, &body.ticket, &body.end_user_id).await?;
-    Answer::ok(&ConnectionView::from(connection))
+    Answer::ok(&ConnectionView::from(state.connections.shown(connection).await))
 }

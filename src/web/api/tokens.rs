@@ -75,7 +75,11 @@ pub struct AccessToken<'a> {
     metadata: &'a BTreeMap<String, Value>,
     /// Grows by one with each refresh.
     generation: u64,
-    /// `recently_refreshed`, `refresh_failing`, `reauthorization_required` or `expires_soon`.
+    /// When the end user must consent again, however well it is refreshed; left out where the provider sets no such end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    grant_ends_at: Option<Timestamp>,
+    /// `recently_refreshed`, `refresh_failing`, `reauthorization_required`, `reauthorization_due` or `expires_soon`.
     #[serde(skip_serializing_if = "Option::is_none")]
     warning: Option<&'static str>,
     /// Why, while the refresh fails: a code, since when, and when it is tried again.
@@ -164,6 +168,7 @@ fn view(served: &Served) -> Result<Answer, Refusal> {
         connection_id: connection.id.as_str(),
         metadata: &connection.metadata,
         generation: set.generation,
+        grant_ends_at: served.grant_ends_at,
         warning: served.warning.map(|warning| warning.as_str()),
         failing: served.failing.as_ref().map(|failing| Failing {
             reason: &failing.reason,
