@@ -1,6 +1,6 @@
 //! The catalogue as a tenant sees it: searched, filtered, and asked again without being sent again.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::world::{TestApp, client};
 
@@ -66,4 +66,25 @@ async fn an_unchanged_answer_is_not_sent_again() {
         client().get(format!("{}{path}", app.url)).send().await.unwrap().headers()["etag"].to_str().unwrap().to_owned()
     };
     assert_ne!(tag_of("/providers").await, tag_of("/providers?q=s").await);
+}
+
+/// What a tenant plans by.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_card_says_how_tokens_live_and_what_revoking_does() {
+    let app = TestApp::usual().await;
+    let day = 86_400;
+    for (id, place, expected) in [
+        ("salesforce", "/access_token", json!({ "default_seconds": 7_200, "introspected": true })),
+        ("github", "/access_token", json!({ "introspected": false })),
+        ("salesforce", "/revoke", json!({ "token": "refresh_token", "ends": "grant" })),
+        ("github", "/revoke", json!({ "token": "access_token", "ends": "access_token" })),
+        ("zoom", "/revoke", json!({ "token": "access_token" })),
+        ("clickup", "/revoke", Value::Null),
+        ("facebook", "/refresh/min_age_seconds", json!(day)),
+        ("linkedin", "/refresh/max_age_seconds", json!(365 * day)),
+        ("xero", "/refresh/idle_max_seconds", json!(60 * day)),
+    ] {
+        let (_, card) = found(&app, &format!("/{id}")).await;
+        assert_eq!(card.pointer(place).unwrap_or(&Value::Null), &expected, "{id} {place}");
+    }
 }

@@ -19,12 +19,9 @@ pub(super) fn print(card: &ProviderCard, out: &mut dyn Write) -> io::Result<()> 
     if !is_minted(card) {
         line(out, "PKCE", card.pkce)?;
     }
+    line(out, "access token", &life(card))?;
     line(out, "refresh", &refresh(card))?;
-    line(
-        out,
-        "revoking",
-        if card.revokes_at_provider { "also at the provider" } else { "here only: the provider has no call for it" },
-    )?;
+    line(out, "revoking", &revoking(card))?;
     line(out, "token sets", &card.token_sets.join(", "))?;
     line(out, "metadata", &card.metadata.join(", "))?;
     let sent = match &card.usage.signature {
@@ -80,14 +77,37 @@ pub(super) fn scopes(card: &ProviderCard) -> String {
     said.join("; ")
 }
 
+/// How long an access token lives.
+pub(super) fn life(card: &ProviderCard) -> String {
+    let assumed = card.access_token.default_seconds.map(|seconds| format!("{} are assumed", spoken(seconds)));
+    let assumed = assumed.unwrap_or_else(|| "it is taken not to end".to_owned());
+    let asked = if card.access_token.introspected { "the provider is asked when the connection is made, and else " } else { "" };
+    format!("lives as long as its answer says; where that says nothing, {asked}{assumed}")
+}
+
+/// What ending a connection does at the provider.
+pub(super) fn revoking(card: &ProviderCard) -> String {
+    let Some(revoke) = &card.revoke else { return "forgets it here; the provider has no call for it".to_owned() };
+    let token = if revoke.token == "refresh_token" && card.refresh.with == Some("refresh_token") { "refresh" } else { "access" };
+    let ends = match revoke.ends {
+        Some("grant") => ", which ends the whole grant there",
+        Some(_) => ", and that alone: the end user's consent stays",
+        None if is_minted(card) => "",
+        None => "; whether the end user's consent ends with it is not known",
+    };
+    format!("also revokes the {token} token at the provider{ends}")
+}
+
 pub(super) fn refresh(card: &ProviderCard) -> String {
     let refresh = &card.refresh;
     let span = |what: &str, seconds: Option<u64>| seconds.map(|seconds| format!("{what} {}", spoken(seconds)));
     let mut parts = vec![refresh.class.to_owned()];
     parts.extend(refresh.with.filter(|with| *with != "refresh_token").map(|with| format!("with {with}")));
     parts.extend(span("grace", refresh.grace_seconds));
+    parts.extend(span("not before", refresh.min_age_seconds));
     parts.extend(span("ends after", refresh.max_age_seconds));
     parts.extend(span("ends unused after", refresh.idle_max_seconds));
+    parts.extend(refresh.rate.as_ref().map(|rate| format!("at most {} in {}", rate.count, spoken(rate.per_seconds))));
     parts.extend(refresh.kills_access.then(|| "ends the old access token".to_owned()));
     let note = refresh.note.as_ref().map(|note| format!(". {note}")).unwrap_or_default();
     format!("{}{note}", parts.join(", "))

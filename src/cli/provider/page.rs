@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::services::catalogue::card::{ParamCard, ProviderCard};
 
-use super::card::{is_minted, refresh, scopes, spoken};
+use super::card::{is_minted, life, refresh, revoking, scopes, spoken};
 
 /// How well a file's facts are known, for people.
 pub(super) fn known(card: &ProviderCard) -> &'static str {
@@ -171,17 +171,10 @@ fn tokens(out: &mut String, card: &ProviderCard) {
     if card.grant == "authorization_code" {
         row(out, "PKCE", card.pkce);
     }
+    row(out, "access token", &life(card));
     row(out, "refresh", &refreshing(card));
     row(out, "in the provider's file", &refresh(card));
-    row(
-        out,
-        "revoking a connection",
-        if card.revokes_at_provider {
-            "also revokes at the provider"
-        } else {
-            "forgets it here; the provider has no call for it"
-        },
-    );
+    row(out, "revoking a connection", &revoking(card));
     if card.token_sets.len() > 1 {
         row(out, "token sets", &format!("{}: say which with `token_set`", card.token_sets.join(", ")));
     }
@@ -193,8 +186,11 @@ fn refreshing(card: &ProviderCard) -> String {
     match card.refresh.with {
         Some("client") => return "none is needed: each token is minted anew with your own credentials".to_owned(),
         Some("access_token") => {
-            return "the access token itself is exchanged for the next, which is done in time; one that has ended cannot be"
-                .to_owned();
+            let early = card.refresh.min_age_seconds.map(|seconds| format!("; not while it is younger than {}", spoken(seconds)));
+            let early = early.unwrap_or_default();
+            return format!(
+                "the access token itself is exchanged for the next, which is done in time; one that has ended cannot be{early}"
+            );
         }
         _ => {}
     }

@@ -220,6 +220,26 @@ pub struct RevokeSpec {
     pub param: String,
     /// Sends `token_type_hint` (RFC 7009 2.1).
     pub hint: bool,
+    /// What is over then; `None` where nobody said.
+    pub ends: Option<RevocationEnds>,
+}
+
+/// What a revocation ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RevocationEnds {
+    /// The end user's consent: nothing is refreshed any more.
+    Grant,
+    /// The access token alone.
+    AccessToken,
+}
+
+impl RevocationEnds {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RevocationEnds::Grant => "grant",
+            RevocationEnds::AccessToken => "access_token",
+        }
+    }
 }
 
 /// Which token is revoked; the other is used where the grant has no such one.
@@ -227,6 +247,15 @@ pub struct RevokeSpec {
 pub enum RevokedToken {
     Refresh,
     Access,
+}
+
+impl RevokedToken {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RevokedToken::Refresh => "refresh_token",
+            RevokedToken::Access => "access_token",
+        }
+    }
 }
 
 /// The `[introspect]` block: a question about an access token (RFC 7662).

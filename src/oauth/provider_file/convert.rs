@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::domain::ids::ProviderId;
-use crate::domain::provider::request::{ClientSecret, RevokedToken};
+use crate::domain::provider::request::{ClientSecret, RevocationEnds, RevokedToken};
 use crate::domain::provider::rules::Fault;
 use crate::domain::provider::template::{Template, TemplateError};
 use crate::domain::provider::{
@@ -17,8 +17,8 @@ use super::convert_grant::grant;
 use super::convert_oauth1::with_defaults;
 use super::shape::{FileShape, GrantShape, HostShape, HostWord, KnownShape, LoopbackShape, Pointers};
 use super::shape_request::{
-    BodyShape, ClassShape, ClientAuthShape, ClientSecretShape, IntrospectShape, LookupShape, MethodShape, RequestShape,
-    RevokeShape, RevokedShape,
+    BodyShape, ClassShape, ClientAuthShape, ClientSecretShape, EndsShape, IntrospectShape, LookupShape, MethodShape,
+    RequestShape, RevokeShape, RevokedShape,
 };
 
 pub(super) fn provider(id: ProviderId, owner: Owner, file: &FileShape) -> Result<ProviderSpec, Vec<Fault>> {
@@ -161,12 +161,19 @@ impl Convert {
     }
 
     fn revoke(&mut self, shape: &RevokeShape, token: &RequestSpec) -> Option<RevokeSpec> {
+        // Without its refresh token a grant is over, whatever else the provider does about it (RFC 7009 2.1).
+        let (revoked, usually) = match shape.token.unwrap_or(RevokedShape::RefreshToken) {
+            RevokedShape::RefreshToken => (RevokedToken::Refresh, Some(RevocationEnds::Grant)),
+            RevokedShape::AccessToken => (RevokedToken::Access, None),
+        };
+        let said = shape.ends.map(|ends| match ends {
+            EndsShape::Grant => RevocationEnds::Grant,
+            EndsShape::AccessToken => RevocationEnds::AccessToken,
+        });
         Some(RevokeSpec {
             request: self.beside("revoke", shape.request(), token)?,
-            token: match shape.token.unwrap_or(RevokedShape::RefreshToken) {
-                RevokedShape::RefreshToken => RevokedToken::Refresh,
-                RevokedShape::AccessToken => RevokedToken::Access,
-            },
+            token: revoked,
+            ends: said.or(usually),
             param: shape.param.clone().unwrap_or_else(|| "token".to_owned()),
             hint: shape.hint,
         })

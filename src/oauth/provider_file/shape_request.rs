@@ -76,6 +76,7 @@ request_shape!(RevokeShape {
     param: Option<String>,
     #[serde(default)]
     hint: bool,
+    ends: Option<EndsShape>,
 });
 
 request_shape!(IntrospectShape {
@@ -164,5 +165,12 @@ pub(super) enum WithShape {
 #[serde(rename_all = "snake_case")]
 pub(super) enum RevokedShape {
     RefreshToken,
+    AccessToken,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum EndsShape {
+    Grant,
     AccessToken,
 }

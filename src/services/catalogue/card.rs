@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::provider::request::ClientSecret;
-use crate::domain::provider::{NeededBy, ParamKind, ParamSpec, Provider, RefreshClass, RefreshWith};
+use crate::domain::provider::request::{ClientSecret, RevocationEnds};
+use crate::domain::provider::{NeededBy, Owner, ParamKind, ParamSpec, Provider, RefreshClass, RefreshWith};
 
 /// A provider in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -29,7 +29,7 @@ pub struct ProviderCard {
     pub docs: String,
     /// When the file was last compared with it: `YYYY-MM-DD`.
     pub checked: String,
-    /// How well the facts are known: `docs`, `libraries` or `one_library`.
+    /// How well the facts are known: `docs`, `libraries` or `one_library`; `own` of a provider that you defined yourself.
     pub known: &'static str,
     /// How it connects: `authorization_code` (an end user consents in a browser, by a link), `device_code` (the link
     /// shows a code, which the end user enters at the provider), `client_credentials` or `jwt_bearer` (at once, with your own
@@ -47,9 +47,13 @@ pub struct ProviderCard {
     pub scopes: ScopesCard,
     /// `required`, `optional`, `plain` or `off`.
     pub pkce: &'static str,
+    pub access_token: AccessTokenCard,
     pub refresh: RefreshCard,
     /// Whether revoking a connection also revokes it at the provider.
     pub revokes_at_provider: bool,
+    /// What that does there; left out where the provider has no call for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoke: Option<RevokeCard>,
     /// The names under which one grant's tokens come; most have `default` alone.
     pub token_sets: Vec<String>,
     /// What `metadata` may hold.
@@ -92,6 +96,32 @@ pub struct ScopesCard {
     pub prefixes: Vec<String>,
 }
 
+/// How long an access token lives whose answer does not say: with each token, `expires_at` is what counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct AccessTokenCard {
+    /// Taken for its life; left out where it is taken not to end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_seconds: Option<u64>,
+    /// The provider is asked when the end user connects; the default stands in where it does not tell.
+    pub introspected: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct RevokeCard {
+    /// The token that is sent, `refresh_token` or `access_token`; the other one where a grant has no such token.
+    pub token: &'static str,
+    /// `grant` (nothing is refreshed any more) or `access_token` (the end user's consent stays); left out where it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ends: Option<&'static str>,
+}
+
+/// At most so many refreshes in any span so long, over all connections.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct RateCard {
+    pub count: u32,
+    pub per_seconds: u64,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RefreshCard {
     /// `none`, `nonrotating`, `rotate_grace`, `rotate_plain`, `rotate_strict` or `unknown`.
@@ -104,10 +134,18 @@ pub struct RefreshCard {
     pub grace_seconds: Option<u64>,
     /// A refresh ends the access token that clients may still hold.
     pub kills_access: bool,
+    /// A token that is younger is not refreshed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_age_seconds: Option<u64>,
+    /// The end user must consent again so long after the last consent (`grant_ends_at` of a connection).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_age_seconds: Option<u64>,
+    /// It dies when unused for so long, and is used in time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_max_seconds: Option<u64>,
+    /// Left out where the provider names none; the server's own setting holds then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<RateCard>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
@@ -167,7 +205,10 @@ impl From<&Provider> for ProviderCard {
             categories: spec.categories.clone(),
             docs: spec.docs.clone(),
             checked: spec.checked.clone(),
-            known: spec.known.as_str(),
+            known: match spec.owner {
+                Owner::Catalogue => spec.known.as_str(),
+                Owner::Tenant => "own",
+            },
             grant: spec.grant.as_str(),
             credentials: spec.credentials.clone(),
             warnings: spec.warnings.clone(),
@@ -180,8 +221,16 @@ impl From<&Provider> for ProviderCard {
             params: params.map(ParamCard::from).collect(),
             scopes: scopes(provider),
             pkce: provider.pkce().as_str(),
+            access_token: AccessTokenCard {
+                default_seconds: spec.response.expiry.default.as_ref().map(Duration::as_secs),
+                introspected: spec.introspect.is_some(),
+            },
             refresh: refresh(provider),
             revokes_at_provider: spec.revoke.is_some(),
+            revoke: spec
+                .revoke
+                .as_ref()
+                .map(|revoke| RevokeCard { token: revoke.token.as_str(), ends: revoke.ends.map(RevocationEnds::as_str) }),
             token_sets: spec.response.sets.iter().map(|set| set.name.to_string()).collect(),
             metadata,
             usage: UseCard {
@@ -243,8 +292,10 @@ fn refresh(provider: &Provider) -> RefreshCard {
         with: refresh.renewal().map(RefreshWith::as_str),
         grace_seconds: grace.as_ref().map(Duration::as_secs),
         kills_access: refresh.kills_access(),
+        min_age_seconds: refresh.min_age().as_ref().map(Duration::as_secs),
         max_age_seconds: refresh.max_age().as_ref().map(Duration::as_secs),
         idle_max_seconds: refresh.idle_max().as_ref().map(Duration::as_secs),
+        rate: refresh.rate().map(|rate| RateCard { count: rate.count, per_seconds: rate.per.as_secs() }),
         note: refresh.note().map(str::to_owned),
     }
 }
