@@ -12,6 +12,7 @@ use crate::domain::caller::Caller;
 use crate::domain::error_code::ErrorCode;
 use crate::domain::ids::{IntegrationId, IntegrationName, ProviderId, TenantId};
 use crate::domain::integration::{Confirm, Integration};
+use crate::domain::provider::request::ClientSecret;
 use crate::domain::provider::{GrantType, NeededBy, Owner, Provider};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
@@ -126,7 +127,9 @@ impl Integrations {
         if before.is_none() {
             self.check_room(tenant).await?;
         }
-        let asked = asked.named_for(&provider);
+        let mut asked = asked.named_for(&provider);
+        // A secret that proves nothing is not kept: it could only be lost.
+        let unused = provider.client_secret() == ClientSecret::Unused && asked.client_secret.take().is_some();
         // What was given for another place is given anew.
         let kept = before.as_ref().map(|stored| &stored.value).filter(|old| old.place == place);
         let settled = self.settled(tenant, &provider, name, asked, kept)?;
@@ -140,7 +143,11 @@ impl Integrations {
         change.store(&key, &integration, version, None)?;
         self.core.store.commit(change).await?;
         let found = self.cache.note(id.as_str(), integration, version.map_or(1, |version| version + 1)).await;
-        Ok(self.view(found.record, &provider))
+        let mut enabled = self.view(found.record, &provider);
+        if unused {
+            enabled.warnings.push(format!("{} takes no client secret: the one that was sent is not kept.", provider.name()));
+        }
+        Ok(enabled)
     }
 
     pub async fn list(&self, caller: &Caller) -> Result<Vec<Enabled>, Refusal> {
@@ -241,25 +248,24 @@ impl Integrations {
         }
     }
 
-    /// As [`Integrations::redirect_uri`], by provider and name; `None` where no end user is sent anywhere.
+    /// As [`Integrations::redirect_uri`], by provider and name; `None` where no end user is sent back here.
     pub fn redirect_uri_of(&self, caller: &Caller, provider: &Provider, named: Option<&str>) -> Result<Option<String>, Refusal> {
         let id = IntegrationId::derive(caller.tenant(), provider.id(), &integration_name(provider.id(), named)?);
-        Ok((!provider.grant().is_minted()).then(|| self.redirect_uri(&id)))
+        Ok((!provider.grant().is_minted() && !provider.by_device_code()).then(|| self.redirect_uri(&id)))
     }
 
     fn view(&self, integration: Arc<Integration>, provider: &Provider) -> Enabled {
         if provider.grant().is_minted() {
             return Enabled { integration, redirect_uri: None, warnings: provider.spec().warnings.clone() };
         }
-        let redirect_uri = self.redirect_uri(&integration.id);
         // With a device's code nobody is redirected.
-        let warned = (!provider.by_device_code()).then(|| provider.redirects().warning(&redirect_uri)).flatten();
-        let mut warnings: Vec<String> = warned.into_iter().collect();
+        let redirect_uri = (!provider.by_device_code()).then(|| self.redirect_uri(&integration.id));
+        let mut warnings: Vec<String> = redirect_uri.iter().filter_map(|uri| provider.redirects().warning(uri)).collect();
         warnings.extend(provider.spec().warnings.iter().cloned());
         if integration.user_redirect_url.is_none() && integration.confirm == Confirm::Page {
             warnings.push("No `user_redirect_url` is set: after consent the end user stays on a page of this server.".to_owned());
         }
-        Enabled { integration, redirect_uri: Some(redirect_uri), warnings }
+        Enabled { integration, redirect_uri, warnings }
     }
 
     /// The tokens of those who have connected would be sent to a host that is named now, by whoever names it.

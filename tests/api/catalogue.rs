@@ -88,3 +88,31 @@ async fn a_card_says_how_tokens_live_and_what_revoking_does() {
         assert_eq!(card.pointer(place).unwrap_or(&Value::Null), &expected, "{id} {place}");
     }
 }
+
+/// Of a provider that a tenant defined nobody else knows anything; and where a code is entered on another device, nobody
+/// comes back and the client has no secret.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_card_and_its_integration_say_what_is_so() {
+    let app = TestApp::usual().await;
+    let tenant = app.tenant("dev@acme.example").await;
+    let definition = json!({
+        "name": "Gadget", "grant": "device_code", "known": "docs", "device": { "url": "https://gadget.example/device" },
+        "token": { "url": "https://gadget.example/token", "client_auth": "none" },
+        "refresh": { "class": "rotate_plain", "rate": "100/m" },
+    });
+    let defined = tenant.ok("/define-provider", json!({ "provider": "gadget", "definition": definition })).await;
+    let (_, card) = tenant.get("/providers/gadget").await;
+    for said in [&defined, &card] {
+        assert_eq!((&said["known"], &said["refresh"]["rate"]), (&json!("own"), &json!({ "count": 100, "per_seconds": 60 })));
+        assert_eq!(said.get("redirect_uri").unwrap_or(&Value::Null), &Value::Null);
+    }
+    let enabled = async |body: Value| {
+        let enabled = tenant.ok("/enable-provider", body).await;
+        assert_eq!(enabled["redirect_uri"], Value::Null, "{enabled}");
+        enabled["warnings"].to_string().contains("takes no client secret")
+    };
+    assert!(enabled(json!({ "provider": "gadget", "client_id": "c", "client_secret": "s" })).await);
+    assert!(!enabled(json!({ "provider": "gadget", "client_id": "c" })).await);
+    let (_, listed) = tenant.get("/enabled-providers").await;
+    assert_eq!(listed["enabled_providers"][0]["redirect_uri"], Value::Null, "{listed}");
+}

@@ -29,7 +29,7 @@ pub struct DefineProvider {
 pub struct ProviderDefined {
     #[serde(flatten)]
     card: ProviderCard,
-    /// Register exactly this at the provider; null where no end user is sent anywhere.
+    /// Register exactly this at the provider; null where no end user is sent back: with `device_code`, and where nobody is asked.
     redirect_uri: Option<String>,
     /// As you sent it.
     definition: String,

@@ -80,7 +80,7 @@ pub struct IntegrationView {
     install_url: Option<String>,
     /// The provider's own settings, those that are no secrets.
     settings: BTreeMap<String, String>,
-    /// Register exactly this at the provider; null where no end user is sent anywhere.
+    /// Register exactly this at the provider; null where no end user is sent back: with `device_code`, and where nobody is asked.
     redirect_uri: Option<String>,
     warnings: Vec<String>,
     #[schema(value_type = String, format = DateTime)]
