@@ -47,8 +47,8 @@ expect = { expires_in = 900 }
     }
 
     /// What is tried again is tried after a pause, for which the clock has to move.
-    async fn connect(&self) -> Page {
-        let (browser, link) = (Browser::default(), self.tenant.link("fake", "alice").await);
+    async fn connect(&self, end_user: &str) -> Page {
+        let (browser, link) = (Browser::default(), self.tenant.link("fake", end_user).await);
         let time = async {
             loop {
                 self.app.clock.advance(Duration::from_millis(50));
@@ -61,14 +61,14 @@ expect = { expires_in = 900 }
         }
     }
 
-    async fn connected(&self) {
-        let page = self.connect().await;
+    async fn connected(&self, end_user: &str) {
+        let page = self.connect(end_user).await;
         assert_eq!(page.status, 200, "{}", page.body);
     }
 
     /// The life of the token that is served now, as told when it was new.
-    async fn life(&self) -> (String, u64) {
-        let served = self.tenant.token("fake", "alice").await;
+    async fn life(&self, end_user: &str) -> (String, u64) {
+        let served = self.tenant.token("fake", end_user).await;
         (served["access_token"].as_str().unwrap().to_owned(), served["expires_in"].as_u64().unwrap())
     }
 
@@ -87,17 +87,17 @@ fn about(life: u64, expected: u64) {
 async fn a_short_life_is_asked_for_once_and_holds_for_every_refresh() {
     let scene = Scene::new().await;
     scene.provider.always(INTROSPECT, Act::json(200, &scene.lives(900)));
-    scene.connected().await;
+    scene.connected("alice").await;
     let asked = &scene.provider.seen(INTROSPECT)[0];
     let sent = ["token", "token_type_hint", "client_secret"].map(|name| asked.field(name).unwrap_or_default());
     assert_eq!((asked.method.as_str(), sent), ("POST", ["at-1", "access_token", "s3cret"].map(str::to_owned)));
-    let (first, life) = scene.life().await;
+    let (first, life) = scene.life("alice").await;
     assert_eq!(first, "at-1");
     about(life, 900);
     for next in ["at-2", "at-3"] {
         // Less than its floor is left, of which the file's two hours know nothing.
         scene.app.clock.advance(Duration::from_secs(870));
-        let (served, life) = scene.life().await;
+        let (served, life) = scene.life("alice").await;
         assert_eq!(served, next, "a token of 15 minutes was served dead");
         about(life, 900);
     }
@@ -114,12 +114,16 @@ async fn a_provider_that_does_not_tell_leaves_what_the_file_assumes() {
         Act::json(200, &json!({ "active": true, "exp": 1 })),
         Act::Close,
     ];
-    for act in untold {
-        let scene = Scene::new().await;
+    let scene = Scene::new().await;
+    for n in 5..=6 {
+        scene.provider.next(TOKEN, Act::json(200, &json!({ "access_token": format!("at-{n}"), "token_type": "Bearer" })));
+    }
+    for (n, act) in (1..).zip(untold) {
+        let end_user = format!("user-{n}");
         scene.provider.always(INTROSPECT, act);
-        scene.connected().await;
-        let (served, life) = scene.life().await;
-        assert_eq!(served, "at-1");
+        scene.connected(&end_user).await;
+        let (served, life) = scene.life(&end_user).await;
+        assert_eq!(served, format!("at-{n}"));
         about(life, ASSUMED);
     }
 }
@@ -129,13 +133,13 @@ async fn a_token_that_is_said_to_be_dead_twice_ends_the_flow() {
     let scene = Scene::new().await;
     let inactive = || Act::json(200, &json!({ "active": false }));
     scene.provider.next(INTROSPECT, inactive()).next(INTROSPECT, inactive());
-    let page = scene.connect().await;
+    let page = scene.connect("alice").await;
     assert!(page.status >= 400, "{}", page.body);
     assert_eq!(scene.tenant.try_token("fake", "alice").await.1["code"], "connection_not_found");
     // Said once, it may not have come round yet at the provider.
     scene.provider.next(INTROSPECT, inactive()).next(INTROSPECT, Act::json(200, &scene.lives(1_800)));
-    scene.connected().await;
-    about(scene.life().await.1, 1_800);
+    scene.connected("alice").await;
+    about(scene.life("alice").await.1, 1_800);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -148,11 +152,11 @@ async fn a_provider_that_names_the_life_is_not_asked() {
     // The four that do not tell are used up first.
     scene.provider.always(INTROSPECT, Act::json(200, &scene.lives(900)));
     for _ in 0..4 {
-        scene.connected().await;
+        scene.connected("alice").await;
     }
     assert_eq!(scene.provider.count(INTROSPECT), 4);
-    scene.connected().await;
-    let (served, life) = scene.life().await;
+    scene.connected("alice").await;
+    let (served, life) = scene.life("alice").await;
     assert_eq!((served.as_str(), scene.provider.count(INTROSPECT)), ("told", 4));
     about(life, 600);
 }
