@@ -268,4 +268,9 @@ fn a_life_that_was_measured_holds_until_an_answer_says_another() {
     assert_eq!(Tokens::issued(named, Some(&set), at(1_600), "n").expires_at, Some(at(5_000)));
     let unending = IssuedTokens { lifetime: Lifetime::Named, expires_at: None, ..assumed() };
     assert_eq!(Tokens::issued(unending, Some(&set), at(1_600), "n").expires_at, None);
+    // The provider did not tell this time.
+    let mut old = consent(1, Some("ada"), Some("r"), None);
+    old.sets.values_mut().for_each(|set| set.measured_life = Some(Duration::from_secs(900)));
+    let measured = |subject| consent(2, Some(subject), Some("r"), Some(&old)).sets.into_values().next().unwrap().measured_life;
+    assert_eq!((measured("ada"), measured("grace")), (Some(Duration::from_secs(900)), None));
 }
