@@ -140,6 +140,9 @@ async fn a_token_that_is_said_to_be_dead_twice_ends_the_flow() {
     scene.provider.next(INTROSPECT, inactive()).next(INTROSPECT, Act::json(200, &scene.lives(1_800)));
     scene.connected("alice").await;
     about(scene.life("alice").await.1, 1_800);
+    scene.provider.next(INTROSPECT, inactive()).next(INTROSPECT, Act::Close);
+    scene.connected("grace").await;
+    about(scene.life("grace").await.1, ASSUMED);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -14,7 +14,6 @@ use crate::oauth::introspection::{self, Untold};
 use crate::services::integrations::Active;
 
 use super::Connect;
-use super::exchange::not_buildable;
 
 /// An end user waits, and what is asked for is no condition of the grant.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -22,7 +21,7 @@ const TRIES: u32 = 2;
 const PAUSE: Duration = Duration::from_millis(300);
 
 impl Connect {
-    /// A provider that does not tell leaves what its file assumes. One that says twice that the token it has just
+    /// A provider that does not tell leaves what its file assumes. One that says to the last that the token it has just
     /// issued is not good is believed: nothing would work with it.
     pub(super) async fn measure(
         &self,
@@ -73,11 +72,20 @@ impl Connect {
             }
             let client = client.at(self.core.moment()?);
             let Some(tokens) = answer.sets.get(name) else { break };
-            let call = introspection::request(&active.provider, &client, tokens, &answer.metadata).map_err(not_buildable)?;
-            let Some(call) = call else { break };
+            let call = match introspection::request(&active.provider, &client, tokens, &answer.metadata) {
+                Ok(Some(call)) => call,
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "the question how long a token lives cannot be built");
+                    break;
+                }
+            };
             let asked_at = self.core.clock.now();
             match self.outbound.call(call, self.policy.call_deadline.min(PATIENCE)).await {
-                Err(error) => tracing::warn!(%error, "a provider was not reached to tell how long a token lives"),
+                Err(error) => {
+                    tracing::warn!(%error, "a provider was not reached to tell how long a token lives");
+                    told = Ok(None);
+                }
                 Ok(came) => {
                     told = introspection::judge(&active.provider, &came, started, asked_at);
                     if told.is_ok() {
