@@ -70,7 +70,7 @@ impl World {
     /// threads that serve HTTP, which end with their server.
     pub(super) async fn services(&self, settings: Settings, parts: Parts, place: Place<'_>) -> Result<Services, BuildError> {
         let mail = parts.mail.map_or_else(|| self.mail(&settings), Ok)?;
-        let outbound = parts.outbound.map_or_else(|| outbound(&settings), Ok)?;
+        let outbound = parts.outbound.map_or_else(|| outbound(&settings, &place.public_url), Ok)?;
         let catalogue = Arc::new(catalogue(&settings, parts.deployment, place.sandbox)?);
         let node = settings.node.id.clone().map_or_else(|| place.folder.node_id(self.entropy.as_ref()), Ok)?;
         let journal = parts.journal.map_or_else(|| stores::open_journal(&settings, place.folder.path()), Ok)?;
@@ -242,12 +242,14 @@ impl Shared {
     }
 }
 
-fn outbound(settings: &Settings) -> Result<Arc<dyn Outbound>, BuildError> {
+/// Providers ask who calls them: the public URL says it, where it leads anywhere from there.
+fn outbound(settings: &Settings, public_url: &str) -> Result<Arc<dyn Outbound>, BuildError> {
     let loopback = match settings.mode {
         Mode::Dev => Loopback::Allowed,
         Mode::Serve => Loopback::Refused,
     };
-    Ok(Arc::new(ReqwestOutbound::new(EgressPolicy { loopback, allow: settings.egress.clone() })?))
+    let contact = Some(public_url).filter(|url| url.starts_with("https://"));
+    Ok(Arc::new(ReqwestOutbound::new(EgressPolicy { loopback, allow: settings.egress.clone() }, contact)?))
 }
 
 /// A provider whose file needs something of the deployment is left out where it is not there.

@@ -58,7 +58,7 @@ impl Scene {
     async fn start() -> Self {
         let (canary, provider) = (Canary::start(), FakeProvider::start().await);
         let allow = vec![format!("*:{}", canary.port).parse().unwrap()];
-        let calls = |loopback, allow| ReqwestOutbound::new(EgressPolicy { loopback, allow }).unwrap();
+        let calls = |loopback, allow| ReqwestOutbound::new(EgressPolicy { loopback, allow }, None).unwrap();
         let outbound = Arc::new(AsServed {
             served: calls(Loopback::Refused, allow),
             let_through: calls(Loopback::Allowed, Vec::new()),

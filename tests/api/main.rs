@@ -45,6 +45,7 @@ mod misbehaviour;
 mod nodes;
 mod oauth1;
 mod oauthhandler;
+mod outgoing;
 mod patterns;
 mod races;
 mod restore;

@@ -105,6 +105,11 @@ impl FakeProvider {
         self.state.seen.borrow().iter().filter(|seen| seen.path == path).cloned().collect()
     }
 
+    /// All that it was asked, in order of arrival.
+    pub fn all_seen(&self) -> Vec<Seen> {
+        self.state.seen.borrow().clone()
+    }
+
     pub fn count(&self, path: &str) -> usize {
         self.seen(path).len()
     }

@@ -28,6 +28,9 @@ use crate::ports::outbound::{ANSWER_MAX, CallError, Outbound};
 /// Headers that belong to the connection; a caller that sets one could smuggle a second request.
 const OURS: [&str; 5] = ["host", "content-length", "transfer-encoding", "connection", "upgrade"];
 
+/// Who calls, where the caller does not say: many providers refuse or throttle who does not.
+const PRODUCT: &str = concat!("claviger/", env!("CARGO_PKG_VERSION"));
+
 /// The end of a deadline, kept for a process that was stopped until it was over: it finds the answer
 /// waiting, and has so long to read it. The answer may hold the only copy of a rotated token.
 const LAST_LOOK: Duration = Duration::from_secs(1);
@@ -41,11 +44,14 @@ pub struct ReqwestOutbound {
     tls: ClientConfig,
     policy: Arc<EgressPolicy>,
     names: Arc<dyn Names>,
+    user_agent: HeaderValue,
 }
 
 impl ReqwestOutbound {
-    pub fn new(policy: EgressPolicy) -> Result<Self, TlsSetupError> {
-        Ok(Self { tls: tls()?, policy: Arc::new(policy), names: Arc::new(SystemNames) })
+    /// `contact` is where a provider finds out who runs this, if that can be reached at all: every call names it.
+    pub fn new(policy: EgressPolicy, contact: Option<&str>) -> Result<Self, TlsSetupError> {
+        let (policy, names) = (Arc::new(policy), Arc::new(SystemNames));
+        Ok(Self { tls: tls()?, policy, names, user_agent: user_agent(contact) })
     }
 
     /// A client for one call. Building one costs microseconds, since the TLS settings are ready, and
@@ -74,7 +80,9 @@ impl ReqwestOutbound {
 impl Outbound for ReqwestOutbound {
     async fn call(&self, call: HttpCall, deadline: Duration) -> Result<HttpAnswer, CallError> {
         let to = self.policy.admit(&call.url).map_err(|why| CallError::NotSent(why.to_string()))?;
-        let request = request(call)?;
+        let mut request = request(call)?;
+        // A provider's file may name itself otherwise, where the provider has its own idea of a good name.
+        request.headers_mut().entry(http::header::USER_AGENT).or_insert_with(|| self.user_agent.clone());
         let connected = Connected::until(deadline);
         let client = self.client(to, &connected).map_err(|why| CallError::NotSent(cause(why)))?;
         let mut exchange = std::pin::pin!(exchange(&client, request));
@@ -136,6 +144,12 @@ fn tls() -> Result<ClientConfig, TlsSetupError> {
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// RFC 9110 10.1.5: the product, and in a comment whom to turn to.
+fn user_agent(contact: Option<&str>) -> HeaderValue {
+    let named = contact.and_then(|contact| HeaderValue::from_str(&format!("{PRODUCT} (+{contact})")).ok());
+    named.unwrap_or_else(|| HeaderValue::from_static(PRODUCT))
 }
 
 fn request(call: HttpCall) -> Result<Request, CallError> {

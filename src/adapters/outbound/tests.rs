@@ -131,7 +131,8 @@ impl Names for FakeNames {
 }
 
 fn outbound(policy: EgressPolicy, names: FakeNames) -> ReqwestOutbound {
-    ReqwestOutbound { tls: tls().unwrap(), policy: Arc::new(policy), names: Arc::new(names) }
+    let user_agent = user_agent(Some("https://auth.example.com"));
+    ReqwestOutbound { tls: tls().unwrap(), policy: Arc::new(policy), names: Arc::new(names), user_agent }
 }
 
 /// As `claviger dev` calls: this machine is allowed.
@@ -177,9 +178,26 @@ async fn a_call_is_sent_as_built_and_its_answer_read_whole() {
     assert!(request.starts_with("POST /token HTTP/1.1\r\n"), "{request}");
     assert!(request.ends_with("\r\n\r\ngrant_type=refresh_token"), "{request}");
     assert!(request.contains(&format!("\r\nhost: 127.0.0.1:{}\r\n", server.port)), "{request}");
-    for absent in ["accept-encoding", "cookie", "referer", "user-agent", "authorization"] {
+    for absent in ["accept-encoding", "cookie", "referer", "authorization"] {
         assert!(!request.contains(absent), "{absent} in {request}");
     }
+    let named = concat!("\r\nuser-agent: claviger/", env!("CARGO_PKG_VERSION"), " (+https://auth.example.com)\r\n");
+    assert!(request.contains(named), "{request}");
+}
+
+#[tokio::test]
+async fn a_callers_own_name_stands_alone() {
+    let server = Server::start(Then::Close(with_length(0))).await;
+    let call = HttpCall { headers: vec![("user-agent".to_owned(), "acme-sync/1.0".to_owned())], ..post(&server.url()) };
+    on_loopback().call(call, PATIENT).await.unwrap();
+    let request = server.requests.lock().unwrap().pop().unwrap();
+    assert!(request.contains("\r\nuser-agent: acme-sync/1.0\r\n") && request.matches("user-agent").count() == 1, "{request}");
+}
+
+#[test]
+fn a_contact_that_no_header_may_hold_is_left_out() {
+    assert_eq!(user_agent(None), PRODUCT);
+    assert_eq!(user_agent(Some("https://auth.example.com\r\nx: y")), PRODUCT);
 }
 
 #[tokio::test]

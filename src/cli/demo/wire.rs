@@ -56,7 +56,7 @@ impl Reply {
 impl Wire {
     pub fn new(url: &str, api_key: SecretString) -> Result<Self, Failure> {
         let policy = EgressPolicy { loopback: Loopback::Allowed, allow: Vec::new() };
-        let outbound = ReqwestOutbound::new(policy).map_err(|cause| Failure::Failed(cause.to_string()))?;
+        let outbound = ReqwestOutbound::new(policy, None).map_err(|cause| Failure::Failed(cause.to_string()))?;
         Ok(Self { outbound, url: url.to_owned(), api_key })
     }
 

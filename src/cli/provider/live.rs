@@ -55,7 +55,7 @@ type Pairs = Vec<(String, String)>;
 
 /// One step after the other; each says what it did. The first that fails ends the walk.
 pub async fn walk(provider: &Provider, live: Live) -> Result<(), Failure> {
-    let outbound = ReqwestOutbound::new(EgressPolicy { loopback: Loopback::Allowed, allow: Vec::new() })
+    let outbound = ReqwestOutbound::new(EgressPolicy { loopback: Loopback::Allowed, allow: Vec::new() }, None)
         .map_err(|cause| Failure::Failed(cause.to_string()))?;
     let provider = &provider
         .clone()
