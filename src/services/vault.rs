@@ -83,7 +83,7 @@ pub enum Warning {
     RefreshFailing,
     /// It works to its end; after that the end user must connect again.
     ReauthorizationRequired,
-    /// It cannot be refreshed and ends soon.
+    /// It ends soon, and cannot be refreshed, or is too young for it.
     ExpiresSoon,
     /// It is refreshed as it should be, but its grant ends soon.
     ReauthorizationDue,
@@ -227,18 +227,18 @@ impl Vault {
         check_min_ttl(query, set)?;
         let freshness = tokens.freshness(now);
         if query.refresh == Refresh::Forced && how.refreshes(tokens) && !over {
-            let enough = freshness != Freshness::Stale && (early || self.was_just_refreshed(set, now));
+            let enough = early || (freshness != Freshness::Stale && self.was_just_refreshed(set, now));
             return Ok(if enough { Need::Nothing(Some(Warning::RecentlyRefreshed)) } else { Need::Now });
         }
         let short = query.min_ttl.is_some_and(|wanted| tokens.left(now).is_some_and(|left| left < wanted));
         Ok(match freshness {
             // Judged by the flight alone, which knows why.
-            Freshness::Stale => Need::Now,
+            Freshness::Stale if !early => Need::Now,
             _ if over => Need::Nothing(Some(Warning::ReauthorizationRequired)),
             Freshness::Fresh if !short => Need::Nothing(None),
             _ if !refreshable => Need::Nothing(Some(Warning::ExpiresSoon)),
             _ if short => Need::Now,
-            Freshness::Fresh | Freshness::Ageing => Need::Soon,
+            Freshness::Fresh | Freshness::Ageing | Freshness::Stale => Need::Soon,
         })
     }
 

@@ -54,3 +54,4 @@ mod sweep;
 mod tokens;
 mod unruly_kv;
 mod world;
+mod young;

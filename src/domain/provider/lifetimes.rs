@@ -105,7 +105,6 @@ pub struct RefreshSpec {
     pub(crate) kills_access: bool,
     pub(crate) max_age: Option<Duration>,
     pub(crate) idle_max: Option<Duration>,
-    pub(crate) min_interval: Option<Duration>,
     pub(crate) rate: Option<Rate>,
     pub(crate) note: Option<String>,
     pub(crate) request: RequestSpec,
@@ -131,9 +130,11 @@ impl RefreshSpec {
         self.renewal().is_some_and(|with| with.is_in(tokens))
     }
 
-    /// Before this the provider refuses to refresh these tokens.
+    /// Before this the provider refuses to refresh these tokens. Not after their end: those that were imported, or live
+    /// shorter than usual, would be of no use until then, and a provider's reason to refuse is a token that still works.
     pub fn not_before(&self, tokens: &Tokens) -> Option<Timestamp> {
-        tokens.obtained_at.checked_add(SignedDuration::try_from(self.min_age?).ok()?).ok()
+        let of_age = tokens.obtained_at.checked_add(SignedDuration::try_from(self.min_age?).ok()?).ok()?;
+        Some(tokens.expires_at.map_or(of_age, |end| of_age.min(end)))
     }
 
     /// Whether the provider would refresh these tokens at this moment, for all that is known here.
@@ -160,11 +161,6 @@ impl RefreshSpec {
     /// A refresh token dies when unused for so long.
     pub fn idle_max(&self) -> Option<Duration> {
         self.idle_max
-    }
-
-    /// The provider throttles refreshes of one grant that come closer together.
-    pub fn min_interval(&self) -> Option<Duration> {
-        self.min_interval
     }
 
     /// How often the provider may be asked for a refresh, over all grants and nodes.

@@ -136,7 +136,6 @@ impl Convert {
             kills_access: shape.kills_access,
             max_age: self.duration("refresh.max_age", shape.max_age.as_deref()),
             idle_max: self.duration("refresh.idle_max", shape.idle_max.as_deref()),
-            min_interval: self.duration("refresh.min_interval", shape.min_interval.as_deref()),
             rate: self.rate("refresh.rate", shape.rate.as_deref()),
             note: shape.note.clone(),
             request: self.request("refresh", &shape.request(), Some(token))?,

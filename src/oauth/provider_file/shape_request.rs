@@ -64,7 +64,6 @@ request_shape!(RefreshShape {
     kills_access: bool,
     max_age: Option<String>,
     idle_max: Option<String>,
-    min_interval: Option<String>,
     rate: Option<String>,
     note: Option<String>,
     #[serde(default)]

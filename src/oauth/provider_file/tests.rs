@@ -155,6 +155,7 @@ const BROKEN: &[(&str, &str)] = &[
         "an `install` test with its `callback` is missing",
     ),
     ("grant = \"password\"", "unknown value `password`"),
+    ("refresh.min_interval = \"1m\"", "unknown key `min_interval`; did you mean `min_age`?"),
     ("grant = \"client_credentials\"", "authorize.url: has no use here"),
     ("grant = \"client_credentials\"\ncallback.keep = [\"a\"]", "callback.keep: has no use here"),
     ("grant = \"client_credentials\"\nrefresh.with = \"access_token\"", "refresh.with: must be \"client\""),
