@@ -81,6 +81,9 @@ pub struct PendingAuthorization {
     pub binding: Binding,
     #[serde(with = "sealed_option")]
     pub pkce_verifier: Option<SecretString>,
+    /// What an ID token must name, where the authorize request did.
+    #[serde(default, with = "sealed_option")]
+    pub nonce: Option<SecretString>,
     /// With which a flow of OAuth 1.0a began.
     #[serde(default)]
     pub temporary: Option<TemporaryCredentials>,

@@ -9,6 +9,7 @@ mod client_auth;
 pub mod device;
 pub mod discovery;
 mod expiry;
+pub mod id_token;
 pub mod install;
 pub mod introspection;
 pub mod jwt;

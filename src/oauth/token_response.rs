@@ -4,8 +4,6 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -20,6 +18,7 @@ use crate::domain::tokens::{
 
 use super::answer::Body;
 use super::expiry;
+use super::id_token::claims;
 use super::provider_error::{classify, code_of};
 
 /// Longest token, in bytes: a few providers issue some 10 KiB.
@@ -283,14 +282,6 @@ impl io::Write for Room {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// The claims of an ID token. Its signature need not be checked, since it came straight from the
-/// token endpoint over TLS (OpenID Connect Core 3.1.3.7, 6); nothing is decided by it but a name.
-fn claims(body: &Value) -> Option<Value> {
-    let token = body.get("id_token")?.as_str()?;
-    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?.trim_end_matches('=')).ok()?;
-    serde_json::from_slice(&payload).ok().filter(Value::is_object)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod hostile;
 mod installs;
 mod journey;
 mod links;
+mod nonce;
 mod pages;
 mod provider;
 #[path = "../support/provider_file.rs"]

@@ -180,6 +180,31 @@ answer = '{"access_token":"a1"}'
 expect = { access_token = "a1" }
 "#;
 
+/// Is told a nonce, and says who connected in an ID token.
+const OPEN: &str = r#"
+[authorize]
+url = "https://open.example/authorize"
+pkce = "off"
+nonce = true
+[authorize.scopes]
+default = ["openid"]
+
+[token]
+url = "https://open.example/token"
+
+[refresh]
+class = "none"
+
+[[test]]
+step = "authorize"
+url = "https://open.example/authorize?response_type=code&client_id=CLIENT&redirect_uri=https%3A%2F%2Fbroker.example%2Fcb&state=STATE&scope=openid&nonce=NONCE"
+[[test]]
+step = "exchange"
+request.url = "https://open.example/token"
+answer = '{"access_token":"a1","id_token":"e30.eyJzdWIiOiJ1In0.s"}'
+expect = { access_token = "a1", subject = "u" }
+"#;
+
 /// What each of them says of a grant that is over.
 const DEAD: &str = r#"
 [[test]]
@@ -191,13 +216,14 @@ expect = { failure = "dead_grant" }
 "#;
 
 /// Their files, by id.
-pub fn files() -> [(&'static str, String); 4] {
+pub fn files() -> [(&'static str, String); 5] {
     let whole = |(id, name, blocks): (&'static str, &str, &str)| (id, provider_file::file(name, &format!("{blocks}{DEAD}")));
     [
         ("honest", "Honest Files", HONEST),
         ("posting", "Posting Shops", POSTING),
         ("gadget", "Gadget Cloud", GADGET),
         ("store", "Corner Store", STORE),
+        ("open", "Open Doors", OPEN),
     ]
     .map(whole)
 }

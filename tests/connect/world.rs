@@ -117,7 +117,7 @@ impl World {
         let acme = tenant(&core, &services, setting.tenant_name).await;
         let rival = tenant(&core, &services, "Rival Ltd").await;
         for side in [&acme, &rival] {
-            for name in ["honest", "posting", "gadget", "store"] {
+            for name in ["honest", "posting", "gadget", "store", "open"] {
                 enable(&services, side, name, &setting).await;
             }
         }

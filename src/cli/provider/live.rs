@@ -29,6 +29,7 @@ use crate::domain::tokens::{FailureClass, ProviderFailure, TokenAnswer};
 use crate::oauth::authorize_url::{self, AuthorizeInput};
 use crate::oauth::callback::{self, ValidCallback};
 use crate::oauth::client::{Client, Moment, NOTHING};
+use crate::oauth::id_token;
 use crate::oauth::oauth1;
 use crate::oauth::pkce::Pkce;
 use crate::oauth::token_request::{self, Authorization};
@@ -99,6 +100,7 @@ fn of(provider: &Provider, params: &BTreeMap<String, String>, by: impl Fn(Needed
 struct Consent {
     valid: ValidCallback,
     pkce: Option<Pkce>,
+    nonce: Option<String>,
     temporary: Option<TemporaryCredentials>,
 }
 
@@ -187,7 +189,7 @@ impl<'a> Walk<'a> {
         let valid = valid.map_err(|cause| Failure::Failed(cause.to_string()))?;
         let what = if temporary.is_some() { "verifier" } else { "code" };
         out::line(&format!("callback      a {what} of {} bytes{}", valid.code().expose_secret().len(), kept(valid.kept())))?;
-        Ok(Consent { valid, pkce, temporary })
+        Ok(Consent { valid, pkce, nonce, temporary })
     }
 
     /// Where a flow begins with a call.
@@ -207,14 +209,17 @@ impl<'a> Walk<'a> {
     }
 
     async fn exchange(&self, consent: &Consent) -> Result<TokenAnswer, Failure> {
-        let Consent { valid, pkce, temporary } = consent;
+        let Consent { valid, pkce, nonce, temporary } = consent;
         let (verifier, temporary) = (pkce.as_ref().map(|pkce| &pkce.verifier), temporary.as_ref());
         let (code, kept, state, scopes) = (valid.code(), valid.kept(), valid.state(), self.live.scopes.as_slice());
         let flow = Authorization { code, kept, redirect_uri: &self.redirect_uri, verifier, state, scopes, temporary };
         let call = token_request::exchange(self.provider, &self.client()?, &flow);
         let started = self.clock.now();
-        let answer = self.call("exchange", call.map_err(|cause| Failure::Failed(cause.to_string()))?).await?;
-        let mut answer = judge_exchange(self.provider, &answer, started).map_err(refused("exchange"))?;
+        let raw = self.call("exchange", call.map_err(|cause| Failure::Failed(cause.to_string()))?).await?;
+        let mut answer = judge_exchange(self.provider, &raw, started).map_err(refused("exchange"))?;
+        if let Some(nonce) = nonce {
+            id_token::check_nonce(&raw, nonce).map_err(|cause| Failure::Failed(cause.to_string()))?;
+        }
         said("exchange", &answer)?;
         answer.metadata.extend(kept.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))));
         self.look_up(&mut answer, true).await?;

@@ -147,17 +147,16 @@ impl Connect {
         let entropy = self.core.entropy.as_ref();
         let state = fresh(entropy).map_err(StoreError::from)?;
         let pkce = Pkce::for_use(active.provider.pkce(), random(entropy).map_err(StoreError::from)?);
-        let nonce = fresh(entropy).map_err(StoreError::from)?;
-        let nonce = active.provider.wants_nonce().then(|| nonce.expose_secret());
+        let nonce = Some(fresh(entropy).map_err(StoreError::from)?).filter(|_| active.provider.wants_nonce());
         let temporary = self.temporary_credentials(active, subject, &state).await?;
         let known = Known {
             state: state.expose_secret(),
             pkce_challenge: pkce.as_ref().map(|pkce| pkce.challenge.as_str()),
-            nonce,
+            nonce: nonce.as_ref().map(|nonce| nonce.expose_secret()),
             token: temporary.as_ref().map(|temporary| temporary.token.expose_secret()),
         };
         let url = self.authorize_url(active, subject, &known)?;
-        Ok(Begun { url, state, pkce_verifier: pkce.map(|pkce| pkce.verifier), temporary })
+        Ok(Begun { url, state, pkce_verifier: pkce.map(|pkce| pkce.verifier), nonce, temporary })
     }
 
     /// Writes the state and says where to go.
@@ -168,9 +167,9 @@ impl Connect {
         binding: Binding,
         cookie: Option<FlowCookie>,
     ) -> Result<Departure, Refusal> {
-        let Begun { url, state, pkce_verifier, temporary } = begun;
+        let Begun { url, state, pkce_verifier, nonce, temporary } = begun;
         let expires_at = self.after(self.policy.state_ttl);
-        let pending = PendingAuthorization { subject, binding, pkce_verifier, temporary, expires_at };
+        let pending = PendingAuthorization { subject, binding, pkce_verifier, nonce, temporary, expires_at };
         let key = keys::state(&hash_of(&self.core.store, Purpose::State, &state));
         let mut change = Change::new();
         change.create(&key, &pending, Some(self.policy.state_ttl))?;
@@ -215,6 +214,7 @@ struct Begun {
     url: Url,
     state: SecretString,
     pkce_verifier: Option<SecretString>,
+    nonce: Option<SecretString>,
     temporary: Option<TemporaryCredentials>,
 }
 

@@ -44,8 +44,8 @@ impl Connect {
         let (cookie, binding) = self.new_cookie(false, offer.life + self.policy.state_ttl)?;
         let page = format!("{}/authorize-{}/device?flow={}", self.core.public_url, subject.provider, cookie.flow);
         let url = Url::parse(&page).map_err(|cause| Refusal::new(ErrorCode::Internal, "No page for it.").with_cause(cause))?;
-        let pending =
-            PendingAuthorization { subject, binding, pkce_verifier: None, temporary: None, expires_at: self.after(offer.life) };
+        let expires_at = self.after(offer.life);
+        let pending = PendingAuthorization { subject, binding, pkce_verifier: None, nonce: None, temporary: None, expires_at };
         let flow = DeviceFlow {
             pending,
             asked_until: self.after(offer.interval + self.policy.call_deadline),

@@ -14,6 +14,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::secret::{ExposeSecret as _, SecretString};
 use crate::domain::tokens::{FailureClass, ProviderFailure, TokenAnswer};
 use crate::oauth::client::Client;
+use crate::oauth::id_token::{self, NonceError};
 use crate::oauth::request::BuildError;
 use crate::oauth::token_request::{self, Authorization};
 use crate::oauth::token_response;
@@ -23,6 +24,7 @@ use crate::services::integrations::Active;
 
 use super::Connect;
 use super::begin::merged;
+use super::complete::invalid_state;
 
 /// A look-up only reads, so it is tried again; a code exchange never is.
 const LOOKUP_TRIES: u32 = 3;
@@ -71,7 +73,7 @@ impl Connect {
         let scopes = integration.scopes_for(&pending.subject.scopes);
         let temporary = pending.temporary.as_ref();
         let flow = Authorization { code, kept, redirect_uri: client.redirect_uri, verifier, state, scopes, temporary };
-        let (mut answer, started) = self.exchange(active, &client, &flow).await?;
+        let (mut answer, started) = self.exchange(active, &client, &flow, pending.nonce.as_ref()).await?;
         for (name, value) in kept {
             answer.metadata.entry(name.clone()).or_insert_with(|| Value::String(value.clone()));
         }
@@ -114,13 +116,18 @@ impl Connect {
         active: &Active,
         client: &Client<'_>,
         flow: &Authorization<'_>,
+        nonce: Option<&SecretString>,
     ) -> Result<(TokenAnswer, Timestamp), Refusal> {
         let client = client.at(self.core.moment()?);
         let call = token_request::exchange(&active.provider, &client, flow).map_err(not_buildable)?;
         let started = self.core.clock.now();
         let answer = self.outbound.call(call, self.policy.call_deadline).await.map_err(no_answer)?;
         let judged = token_response::judge_exchange(&active.provider, &answer, started);
-        Ok((judged.map_err(|failure| refused_exchange(&failure))?, started))
+        let judged = judged.map_err(|failure| refused_exchange(&failure))?;
+        if let Some(nonce) = nonce {
+            id_token::check_nonce(&answer, nonce.expose_secret()).map_err(of_another_flow)?;
+        }
+        Ok((judged, started))
     }
 
     /// For a token that lives longer, where the file asks for it. To ask again harms nothing: the first token lives on.
@@ -222,6 +229,13 @@ impl Connect {
 pub(in crate::services) fn not_buildable(cause: BuildError) -> Refusal {
     let detail = "The provider's settings of this integration do not fit any more; enable it again.";
     Refusal::new(ErrorCode::IntegrationBroken, detail).with_cause(cause)
+}
+
+/// The code was obtained by another flow, and slipped into this one. Its tokens are left as they are: to revoke them could
+/// end the grant of whoever did consent.
+fn of_another_flow(cause: NonceError) -> Refusal {
+    tracing::warn!(%cause, "tokens were refused");
+    invalid_state().with_cause(cause)
 }
 
 /// A code whose exchange may have arrived is spent: sending it again would look like theft.
