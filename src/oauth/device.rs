@@ -160,6 +160,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::call::Method;
     use crate::oauth::client::NOTHING;
     use crate::oauth::provider_file::testing::acme;
 
@@ -190,8 +191,12 @@ mod tests {
             moment: None,
         };
         let (provider, scopes) = (acme(DEVICE), ["a".to_owned(), "b".to_owned()]);
-        let asked = ask(&provider, &client, &scopes).unwrap();
-        assert_eq!((asked.url.as_str(), asked.body.as_slice()), ("https://acme.example/device", &b"scope=a+b&client_id=c"[..]));
+        let asked_by_get = acme(&format!("{DEVICE}token.method = \"get\"\ntoken.body = \"query\"\n"));
+        for provider in [&provider, &asked_by_get] {
+            let asked = ask(provider, &client, &scopes).unwrap();
+            assert_eq!((asked.method, asked.url.as_str()), (Method::Post, "https://acme.example/device"));
+            assert_eq!(asked.body, b"scope=a+b&client_id=c");
+        }
         let polled = poll(&provider, &client, &"dc".into(), &scopes).unwrap();
         let sent = String::from_utf8(polled.body).unwrap();
         assert_eq!(sent, "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code&device_code=dc&client_id=c");

@@ -77,11 +77,7 @@ fn shapes(provider: &OidcProvider) -> Vec<Shape> {
         shape("basic-encoded", ODD_CLIENT, json!({ "token": { "client_auth": "basic", "basic": "encoded" } })),
         shape("public", PUBLIC_CLIENT, json!({ "token": { "client_auth": "none" } })),
         shape("form-post", POST_CLIENT, json!({ "authorize": { "params": post_form }, "callback": { "form_post": true } })),
-        shape(
-            "json",
-            POST_CLIENT,
-            json!({ "token": { "url": provider.json_token_endpoint(), "body": "json" }, "revoke": { "body": "form" } }),
-        ),
+        shape("json", POST_CLIENT, json!({ "token": { "url": provider.json_token_endpoint(), "body": "json" } })),
         shape(
             "issuer-checked",
             POST_CLIENT,

@@ -178,11 +178,8 @@ impl Convert {
         })
     }
 
-    /// A form that is posted, whatever the exchange is (RFC 7662 2.1).
+    /// RFC 7662 2.1 and 2.2.
     fn introspect(&mut self, shape: &IntrospectShape, token: &RequestSpec) -> Option<IntrospectSpec> {
-        let mut request = shape.request();
-        request.method.get_or_insert(MethodShape::Post);
-        request.body.get_or_insert(BodyShape::Form);
         let mut place = |key: &str, given: &Option<Pointers>, default: &str| {
             self.pointers(&format!("introspect.{key}"), given.as_ref(), &[default])
         };
@@ -191,7 +188,7 @@ impl Convert {
         let issued_at = place("issued_at", &shape.issued_at, "/iat");
         let expires_in = place("expires_in", &shape.expires_in, "/expires_in");
         Some(IntrospectSpec {
-            request: self.beside("introspect", request, token)?,
+            request: self.beside("introspect", shape.request(), token)?,
             param: shape.param.clone().unwrap_or_else(|| "token".to_owned()),
             hint: shape.hint.unwrap_or(true),
             active,
@@ -201,8 +198,11 @@ impl Convert {
         })
     }
 
-    /// A request that inherits the client's proof and nothing else of the exchange.
+    /// A request that inherits the client's proof and nothing else of the exchange. It is a POST of a form unless it says
+    /// otherwise: where `[token]` is a GET, what a file left unsaid would put a token into a URL.
     pub(super) fn beside(&mut self, at: &str, mut request: RequestShape, token: &RequestSpec) -> Option<RequestSpec> {
+        request.method.get_or_insert(MethodShape::Post);
+        request.body.get_or_insert(BodyShape::Form);
         request.headers.get_or_insert_default();
         request.params.get_or_insert_default();
         request.rename.get_or_insert_default();

@@ -1,6 +1,7 @@
 //! What goes over the wire, for each way in which a file asks for it.
 
 use super::*;
+use crate::domain::call::Method;
 use crate::domain::tokens::{IssuedTokens, Lifetime};
 use crate::oauth::client::{Moment, NOTHING};
 use crate::oauth::provider_file::testing::{acme, alone};
@@ -376,4 +377,34 @@ fn a_revocation_takes_the_token_that_there_is() {
     );
     let call = revoke(&bearer, &client, &tokens(Some("rt"))).unwrap().unwrap();
     assert_eq!((header(&call, "authorization"), call.body.len()), (Some("Bearer at"), 0));
+}
+
+/// Whatever the exchange is: what a file leaves unsaid puts no token into a URL.
+#[test]
+fn what_stands_beside_the_exchange_is_a_form_unless_it_says_otherwise() {
+    let tenant = tenant(&[]);
+    let client = tenant.client();
+    let beside = |token: &str, own: &str| {
+        let provider = acme(&format!(
+            "token = {{ {token} }}\nrevoke = {{ url = \"https://acme.example/revoke\"{own} }}\n\
+            extend = {{ url = \"https://acme.example/extend\", params = {{ token = \"{{access_token}}\" }}{own} }}"
+        ));
+        let revoked = revoke(&provider, &client, &tokens(Some("rt"))).unwrap().unwrap();
+        [(revoked, "rt"), (extend(&provider, &client, &answered(&[])).unwrap().unwrap(), "at")]
+    };
+    for token in ["method = \"get\", body = \"query\"", "method = \"put\"", "body = \"json\"", "body = \"query\"", ""] {
+        for (call, sent) in beside(token, "") {
+            let form_type = Some("application/x-www-form-urlencoded");
+            assert_eq!(
+                (call.method, call.url.query(), header(&call, "content-type")),
+                (Method::Post, None, form_type),
+                "{token}"
+            );
+            assert_eq!(form(&call)["token"], sent, "{token}");
+        }
+    }
+    for (call, sent) in beside("", ", method = \"get\", body = \"query\"") {
+        assert_eq!((call.method, call.body.len()), (Method::Get, 0));
+        assert!(call.url.query_pairs().any(|pair| pair == ("token".into(), sent.into())), "{call:?}");
+    }
 }
