@@ -127,3 +127,37 @@ fn providers_are_listed_shown_and_checked() {
     std::fs::write(&path, "name = ").unwrap();
     assert_eq!(ran(&["provider", "check", path.to_str().unwrap()]).code, 1);
 }
+
+/// What a start refuses, `check` refuses: two files of one name, be they both ours, or one of them the catalogue's.
+#[test]
+fn check_finds_two_of_one_name_as_a_start_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().to_str().unwrap();
+    let named = |id: &str, name: &str| {
+        assert_eq!(ran(&["provider", "new", id, "--dir", dir]).code, 0);
+        let path = folder.path().join(format!("{id}.toml"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let line = text.lines().find(|line| line.starts_with("name = ")).unwrap();
+        std::fs::write(&path, text.replacen(line, &format!("name = \"{name}\""), 1)).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let one = named("one", "Acme Files");
+    let alone = ran(&["provider", "check", dir]);
+    assert_eq!((alone.code, alone.out.ends_with("1 file, 0 with faults\n")), (0, true), "{}", alone.out);
+
+    let two = named("two", "ACME files");
+    let (listed, checked) = (ran(&["provider", "list", "--dir", dir]), ran(&["provider", "check", dir]));
+    for said in [format!("{one}: name: is also the name of `two`"), format!("{two}: name: is also the name of `one`")] {
+        assert!(listed.out.contains(&said) && checked.out.contains(&said), "{said}: {}{}", listed.out, checked.out);
+    }
+    assert_eq!((listed.code, checked.code), (1, 1));
+    assert!(checked.out.ends_with("2 files, 2 with faults\n") && !checked.out.contains("fine"), "{}", checked.out);
+    let file = ran(&["provider", "check", &one]);
+    assert!(file.code == 1 && !file.out.contains(&two) && file.out.ends_with("1 file, 1 with faults\n"), "{}", file.out);
+
+    let other = tempfile::tempdir().unwrap();
+    let copy = other.path().join("copied.toml");
+    std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/providers/sandbox.toml"), &copy).unwrap();
+    let copied = ran(&["provider", "check", copy.to_str().unwrap()]);
+    assert!(copied.code == 1 && copied.out.contains("name: is also the name of `sandbox`"), "{}", copied.out);
+}

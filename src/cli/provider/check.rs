@@ -1,17 +1,18 @@
 //! `claviger provider check`: files held to the rules and to the vectors that they carry.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::Path;
 
 use crate::domain::ids::ProviderId;
 use crate::oauth::provider_file::{self, ProviderFile, Shelf};
 use crate::oauth::vectors;
-use crate::services::catalogue::shelf;
+use crate::services::catalogue::{parse_all, shelf};
 
 use super::Outcome;
 
-/// Checks one file, or every `*.toml` of a folder: rules first, then vectors. A file may extend the
-/// providers that came with the binary and those beside it.
+/// Checks one file, or every `*.toml` of a folder: what a start would refuse first, then vectors. A file may extend the
+/// providers that came with the binary and those beside it, and is held against all of them.
 pub fn check(path: &Path, out: &mut dyn Write) -> io::Result<Outcome> {
     let folder = if path.is_dir() {
         path
@@ -21,35 +22,39 @@ pub fn check(path: &Path, out: &mut dyn Write) -> io::Result<Outcome> {
     let (mine, mut faults) = shelf::of_folder(folder);
     let only = (!path.is_dir()).then(|| folder.join(path.file_name().unwrap_or_default()).display().to_string());
     let wanted = |file: &str| only.as_deref().is_none_or(|only| only == file);
+    let names: BTreeMap<ProviderId, String> =
+        mine.iter().filter(|(_, source)| wanted(&source.file)).map(|(id, source)| (id.clone(), source.file.clone())).collect();
+    let (mut shelf, _) = shelf::built_in();
+    shelf.extend(mine);
+    let (files, more) = parse_all(&shelf);
     faults.retain(|fault| wanted(&fault.file) || fault.file == folder.display().to_string());
-    let ids: Vec<ProviderId> = mine.iter().filter(|(_, source)| wanted(&source.file)).map(|(id, _)| id.clone()).collect();
-    if ids.is_empty() && faults.is_empty() {
+    faults.extend(more.into_iter().filter(|fault| names.values().any(|name| *name == fault.file)));
+    let mut broken: BTreeSet<&str> = faults.iter().map(|fault| fault.file.as_str()).collect();
+    let all: BTreeSet<&str> = names.values().map(String::as_str).chain(broken.iter().copied()).collect();
+    if all.is_empty() {
         writeln!(out, "{}: there is no provider file (NAME.toml) here", path.display())?;
         return Ok(Outcome::NotFound);
     }
-    let (mut shelf, _) = shelf::built_in();
-    shelf.extend(mine);
     for fault in &faults {
         writeln!(out, "{fault}")?;
     }
-    let mut broken = faults.len();
-    for id in &ids {
-        broken += usize::from(!check_one(id, &shelf, out)?);
+    for file in &files {
+        let Some(name) = names.get(file.provider.id()) else { continue };
+        if !holds(name, file, out)? {
+            broken.insert(name);
+        } else if !broken.contains(name.as_str()) {
+            writeln!(out, "{name}: fine, {} tests hold", file.vectors.len())?;
+        }
     }
-    let files = ids.len() + faults.len();
-    writeln!(out, "{files} {}, {broken} with faults", if files == 1 { "file" } else { "files" })?;
-    Ok(if broken == 0 { Outcome::Fine } else { Outcome::Faulty })
+    writeln!(out, "{} {}, {} with faults", all.len(), if all.len() == 1 { "file" } else { "files" }, broken.len())?;
+    Ok(if broken.is_empty() { Outcome::Fine } else { Outcome::Faulty })
 }
 
-fn check_one(id: &ProviderId, shelf: &Shelf, out: &mut dyn Write) -> io::Result<bool> {
-    let name = shelf.get(id).map_or("?", |source| source.file.as_str());
-    let Some(file) = parsed(id, shelf, out)? else { return Ok(false) };
-    let misses = vectors::run(&file);
+/// Whether every vector does; those that do not are told.
+fn holds(name: &str, file: &ProviderFile, out: &mut dyn Write) -> io::Result<bool> {
+    let misses = vectors::run(file);
     for miss in &misses {
         writeln!(out, "{name}: test {}: {}", miss.vector, miss.message)?;
-    }
-    if misses.is_empty() {
-        writeln!(out, "{name}: fine, {} tests hold", file.vectors.len())?;
     }
     Ok(misses.is_empty())
 }
@@ -113,13 +118,16 @@ mod tests {
     fn check_takes_a_file_or_a_folder_and_tells_what_is_wrong() {
         let folder = tempfile::tempdir().unwrap();
         let (_, text) = one();
+        let named = |name: &str| text.replacen("name = \"", &format!("name = \"{name} "), 1);
+        let text = named("Good");
         std::fs::write(folder.path().join("good.toml"), &text).unwrap();
         let (outcome, said) = run(|out| check(folder.path(), out));
         assert_eq!(outcome, Outcome::Fine, "{said}");
         assert!(said.contains("good.toml: fine, ") && said.ends_with("1 file, 0 with faults\n"), "{said}");
 
         std::fs::write(folder.path().join("bad.toml"), text.replacen("name =", "nam =", 1)).unwrap();
-        std::fs::write(folder.path().join("wrong.toml"), text.replace("access_token = \"", "access_token = \"x")).unwrap();
+        let wrong = named("Wrong").replace("access_token = \"", "access_token = \"x");
+        std::fs::write(folder.path().join("wrong.toml"), wrong).unwrap();
         let (outcome, said) = run(|out| check(folder.path(), out));
         assert_eq!(outcome, Outcome::Faulty);
         assert!(said.contains("bad.toml:1: unknown key `nam`") && said.contains("wrong.toml: test exchange"), "{said}");

@@ -92,26 +92,34 @@ impl Catalogue {
     }
 }
 
-/// Every file of a shelf, and every fault. Two providers with one name would confuse people.
+/// Every file of a shelf, and every fault: what a start refuses, and what `provider check` says.
 pub fn parse_all(shelf: &Shelf) -> (Vec<ProviderFile>, Vec<FileError>) {
     let (mut files, mut faults) = (Vec::new(), Vec::new());
-    let mut names: BTreeMap<String, &ProviderId> = BTreeMap::new();
-    for (id, source) in shelf {
+    for id in shelf.keys() {
         match provider_file::parse(id, shelf) {
             Err(more) => faults.extend(more),
-            Ok(file) => {
-                let twin = names.insert(file.provider.name().to_ascii_lowercase(), id);
-                faults.extend(twin.map(|twin| FileError {
-                    file: source.file.clone(),
-                    line: None,
-                    at: "name".to_owned(),
-                    message: format!("is also the name of `{twin}`"),
-                }));
-                files.push(file);
-            }
+            Ok(file) => files.push(file),
         }
     }
+    faults.extend(twins(&files, shelf));
     (files, faults)
+}
+
+/// Two providers with one name would confuse people. Told of both files: either may be the one to mend.
+fn twins(files: &[ProviderFile], shelf: &Shelf) -> Vec<FileError> {
+    let mut named: BTreeMap<String, Vec<&ProviderId>> = BTreeMap::new();
+    for file in files {
+        named.entry(file.provider.name().to_lowercase()).or_default().push(file.provider.id());
+    }
+    let fault = |id: &ProviderId, twin: &ProviderId| {
+        let file = shelf.get(id).map(|source| source.file.clone()).unwrap_or_default();
+        FileError { file, line: None, at: "name".to_owned(), message: format!("is also the name of `{twin}`") }
+    };
+    let told = |ids: &Vec<&ProviderId>| {
+        let others = |id: &ProviderId| ids.iter().copied().find(|other| *other != id).map(|twin| fault(id, twin));
+        ids.iter().copied().filter_map(others).collect::<Vec<_>>()
+    };
+    named.values().flat_map(told).collect()
 }
 
 #[cfg(test)]
