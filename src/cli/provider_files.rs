@@ -63,13 +63,15 @@ Example:
 Exit codes: 0 written or current, 1 not current (with --check) or a file has faults, 2 wrong usage.";
 
 const COMPARE: &str = "\
-FILE is JSON: {\"providers\": [{\"name\": \"acme\", \"authorize_url\": …, \"token_url\": …, \"revoke_url\": …,
-\"scope_separator\": …, \"token_auth\": \"client_secret_basic\", …}]}. What it does not say is not compared.
+FILE is JSON: {\"providers\": [{\"name\": \"acme\", \"auth_mode\": \"oauth2\", \"authorize_url\": …, \"token_url\": …,
+\"revoke_url\": …, \"scope_separator\": …, \"token_auth\": \"client_secret_basic\", \"pkce\": \"S256\", …}]}.
+docs/provider-file.md names every key. Differences stand under their provider, each with its key: where both say
+something, where only the facts do, and where only our file does and it is not the usual. The end counts them by key.
 
 Example:
   claviger provider compare --against facts.json
 
-Exit codes: 0 nothing differs, 1 something does, 2 the file cannot be used, or wrong usage.";
+Exit codes: 0 the facts say nothing that our files do not, 1 they do, 2 the file cannot be used, or wrong usage.";
 
 #[derive(Debug, Args)]
 #[command(after_help = LIST)]

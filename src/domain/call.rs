@@ -12,6 +12,17 @@ pub enum Method {
     Delete,
 }
 
+impl Method {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+            Method::Delete => "DELETE",
+        }
+    }
+}
+
 /// A request, ready to send.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HttpCall {

@@ -40,7 +40,7 @@ impl Signer<'_> {
         protocol.extend((!self.token.is_empty()).then_some(("oauth_token", self.token)));
         protocol.extend_from_slice(own);
         let form: &[u8] = if is_form(&call) { &call.body } else { b"" };
-        let signature = signature(self.method, &self.key, &base_string(word(call.method), &call.url, &protocol, form))?;
+        let signature = signature(self.method, &self.key, &base_string(call.method.as_str(), &call.url, &protocol, form))?;
         protocol.push(("oauth_signature", &signature));
         protocol.sort_unstable();
         match self.params_in {
@@ -94,13 +94,4 @@ fn is_form(call: &HttpCall) -> bool {
 
 fn takes_form(call: &HttpCall) -> bool {
     matches!(call.method, Method::Post | Method::Put) && (call.body.is_empty() || is_form(call))
-}
-
-fn word(method: Method) -> &'static str {
-    match method {
-        Method::Get => "GET",
-        Method::Post => "POST",
-        Method::Put => "PUT",
-        Method::Delete => "DELETE",
-    }
 }

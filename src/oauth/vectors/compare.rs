@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use url::{Url, form_urlencoded};
 
-use crate::domain::call::{HttpCall, Method};
+use crate::domain::call::HttpCall;
 use crate::domain::secret::ExposeSecret;
 use crate::domain::tokens::{FailureClass, TokenAnswer};
 
@@ -84,7 +84,7 @@ pub(super) fn same_call(expected: &RequestVector, call: &HttpCall, signers: &[Si
         |name: &str| call.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
     let mut parts = vec![same_url(&expected.url, &call.url)];
     let wanted = expected.method.as_deref().unwrap_or("POST");
-    parts.push(differ("method", Some(wanted), Some(method_word(call.method))));
+    parts.push(differ("method", Some(wanted), Some(call.method.as_str())));
     let unwanted = expected.absent.iter().filter(|name| sent(name).is_some());
     parts.extend(unwanted.map(|name| Err(format!("header {name}: expected none, but it is sent"))));
     parts.extend(expected.headers.iter().map(|(name, value)| {
@@ -119,15 +119,6 @@ fn same_body(expected: &RequestVector, call: &HttpCall) -> Outcome {
         return differ("json", Some(wanted), Some(found));
     }
     if call.body.is_empty() { Ok(()) } else { Err("has a body; compare it by `form` or `json`".to_owned()) }
-}
-
-fn method_word(method: Method) -> &'static str {
-    match method {
-        Method::Get => "GET",
-        Method::Post => "POST",
-        Method::Put => "PUT",
-        Method::Delete => "DELETE",
-    }
 }
 
 pub(super) fn class_word(class: FailureClass) -> &'static str {
