@@ -37,6 +37,8 @@ pub struct VectorShape {
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
     pub expect: Option<Expectation>,
+    /// What the file says and no call shows, compared whole (`facts`).
+    pub facts: Option<toml::Table>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -60,6 +62,8 @@ pub enum Step {
     AfterConnect,
     /// A failed answer, whatever was asked.
     Error,
+    /// What people are told, and what holds without being sent.
+    Facts,
 }
 
 impl Step {
@@ -77,6 +81,7 @@ impl Step {
             Step::Revoke => "revoke",
             Step::AfterConnect => "after_connect",
             Step::Error => "error",
+            Step::Facts => "facts",
         }
     }
 }

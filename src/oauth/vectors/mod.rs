@@ -2,6 +2,7 @@
 //! what the file's author says. Pure; the fixed words below stand for a client and its tokens.
 
 mod compare;
+mod facts;
 mod flows;
 pub mod keys;
 mod signed;
@@ -99,6 +100,7 @@ fn run_one(provider: &Provider, vector: &VectorShape) -> Outcome {
         Step::Revoke => bench.revoke(),
         Step::AfterConnect => bench.after_connect(),
         Step::Error => bench.error(),
+        Step::Facts => facts::hold(provider, vector.facts.as_ref()),
     }
 }
 
