@@ -1,7 +1,8 @@
 //! The house rules that a machine can hold, over the text of `src/`: who may use whom, how long a
 //! file and a function may be, and that code knows no provider. Each rule is also shown a wrong
-//! sample, so that a rule that catches nothing fails.
+//! sample, so that a rule that catches nothing fails. And what the catalogue must have.
 
+mod forty;
 mod imports;
 mod providers;
 mod sizes;
