@@ -87,7 +87,7 @@ pub async fn reset_password_post(state: Shared, request: HttpRequest, payload: w
 }
 
 async fn read<T: DeserializeOwned>(request: &HttpRequest, payload: web::Payload) -> Result<T, Refusal> {
-    let fields = Fields::of(request, payload).await?;
+    let fields = Fields::of(request, payload, None).await?;
     fields.read().map_err(|_| Refusal::new(ErrorCode::InvalidRequest, "The link is not whole; copy it from the mail once more."))
 }
 

@@ -21,7 +21,7 @@ use crate::domain::refusal::Refusal;
 use super::State;
 use super::answer::Answer;
 use super::error::problem;
-use super::fields::Fields;
+use super::fields::{Fields, TextBody};
 use super::middleware::request_id;
 
 /// Who may call an endpoint.
@@ -63,12 +63,23 @@ where
     F: Fn(Shared, Caller, T) -> Fut + Copy + 'static,
     Fut: Future<Output = Result<Answer, Refusal>> + 'static,
 {
+    tenant_or_text(method, path, None, handler)
+}
+
+/// The same, where the body may also be one of the fields as it stands.
+pub fn tenant_or_text<T, F, Fut>(method: Method, path: &'static str, text: impl Into<Option<TextBody>>, handler: F) -> Endpoint
+where
+    T: DeserializeOwned + 'static,
+    F: Fn(Shared, Caller, T) -> Fut + Copy + 'static,
+    Fut: Future<Output = Result<Answer, Refusal>> + 'static,
+{
+    let text = text.into();
     let run = move |services: Shared, request: HttpRequest, mut fields: Fields| async move {
         let caller = authenticate(&services, &request, &mut fields).await?.ok_or_else(no_credential)?;
         request.extensions_mut().insert(CalledBy(caller.tenant().clone()));
         handler(services, caller, fields.read()?).await
     };
-    Endpoint { method, path, access: Access::Tenant, route: Box::new(move || api_route(run)) }
+    Endpoint { method, path, access: Access::Tenant, route: Box::new(move || api_route(run, text)) }
 }
 
 /// For anybody; a credential, when there is one, is checked and handed on.
@@ -82,7 +93,7 @@ where
         let caller = authenticate(&services, &request, &mut fields).await?;
         handler(services, caller, fields.read()?).await
     };
-    Endpoint { method, path, access: Access::Optional, route: Box::new(move || api_route(run)) }
+    Endpoint { method, path, access: Access::Optional, route: Box::new(move || api_route(run, None)) }
 }
 
 /// For anybody.
@@ -96,7 +107,7 @@ where
         let origin = Origin::of(&services, &request);
         handler(services, origin, fields.read()?).await
     };
-    Endpoint { method, path, access: Access::Public, route: Box::new(move || api_route(run)) }
+    Endpoint { method, path, access: Access::Public, route: Box::new(move || api_route(run, None)) }
 }
 
 /// For an end user's browser: the handler answers pages and redirects itself.
@@ -144,7 +155,7 @@ fn forwarded(entry: &[u8]) -> Option<IpAddr> {
     text.parse().or_else(|_| with_port()).ok().map(|ip: IpAddr| ip.to_canonical())
 }
 
-fn api_route<F, Fut>(run: F) -> Route
+fn api_route<F, Fut>(run: F, text: Option<TextBody>) -> Route
 where
     F: Fn(Shared, HttpRequest, Fields) -> Fut + Copy + 'static,
     Fut: Future<Output = Result<Answer, Refusal>> + 'static,
@@ -153,7 +164,7 @@ where
     web::route().to(move |services: Shared, request: HttpRequest, payload: web::Payload| {
         let run = run.clone();
         async move {
-            let answer = match Fields::of(&request, payload).await {
+            let answer = match Fields::of(&request, payload, text).await {
                 Ok(fields) => run(services, request.clone(), fields).await,
                 Err(refusal) => Err(refusal),
             };

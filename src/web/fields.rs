@@ -19,11 +19,19 @@ const FIELDS_MAX: usize = 200;
 
 pub struct Fields(Map<String, Value>);
 
+/// A body that is one of the fields, as it stands; the others are in the query then.
+#[derive(Debug, Clone, Copy)]
+pub struct TextBody {
+    pub media_type: &'static str,
+    pub field: &'static str,
+}
+
 impl Fields {
-    pub async fn of(request: &HttpRequest, payload: web::Payload) -> Result<Self, Refusal> {
+    /// `text` is what a body of this call may be besides a form or JSON.
+    pub async fn of(request: &HttpRequest, payload: web::Payload, text: Option<TextBody>) -> Result<Self, Refusal> {
         let mut fields = if request.method() == Method::POST {
             let body = body::whole(request, payload, BODY_MAX).await?;
-            decode(request, &body)?
+            decode(request, &body, text)?
         } else {
             pairs(request.query_string().as_bytes())?
         };
@@ -62,12 +70,16 @@ fn invalid(message: &str) -> Refusal {
     Refusal::new(ErrorCode::InvalidRequest, format!("The request is not valid: {message}."))
 }
 
-fn decode(request: &HttpRequest, body: &[u8]) -> Result<Map<String, Value>, Refusal> {
+fn decode(request: &HttpRequest, body: &[u8], text: Option<TextBody>) -> Result<Map<String, Value>, Refusal> {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if let Some(text) = text.filter(|text| text.media_type == media_type) {
+        return beside(request, text.field, body);
+    }
     if body.is_empty() {
         return Ok(Map::new());
     }
-    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    match content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+    match media_type.as_str() {
         "application/json" => match serde_json::from_slice(body) {
             Ok(Value::Object(fields)) => Ok(fields),
             Ok(_) => Err(Refusal::new(ErrorCode::InvalidRequest, "The JSON body must be an object.")),
@@ -78,10 +90,23 @@ fn decode(request: &HttpRequest, body: &[u8]) -> Result<Map<String, Value>, Refu
         },
         "application/x-www-form-urlencoded" => pairs(body),
         _ => {
-            let detail = "Send `Content-Type: application/json` or `application/x-www-form-urlencoded`.";
+            let or_text = text.map(|text| format!(", or here `{}`", text.media_type)).unwrap_or_default();
+            let detail = format!("Send `Content-Type: application/json` or `application/x-www-form-urlencoded`{or_text}.");
             Err(Refusal::new(ErrorCode::UnsupportedMediaType, detail))
         }
     }
+}
+
+/// The query's fields, and the body as one more. A credential stands in no URL.
+fn beside(request: &HttpRequest, field: &str, body: &[u8]) -> Result<Map<String, Value>, Refusal> {
+    let refused = |detail: &str| Err(Refusal::new(ErrorCode::InvalidRequest, detail));
+    let mut fields = pairs(request.query_string().as_bytes())?;
+    if ["username", "password"].iter().any(|name| fields.contains_key(*name)) {
+        return refused("Send the credential in the header `Authorization`: a URL is no place for it.");
+    }
+    let Ok(text) = std::str::from_utf8(body) else { return refused("The body is not UTF-8.") };
+    fields.insert(field.to_owned(), Value::String(text.to_owned()));
+    Ok(fields)
 }
 
 /// Form or query pairs; a name that comes twice becomes a list.

@@ -51,7 +51,7 @@ impl Deref for State {
 /// Every route there is, on one screen.
 pub fn table() -> Vec<Endpoint> {
     use api::{accounts, api_keys, connections, defined, health, integrations, links, providers, tokens};
-    use endpoint::{browser, optional, public, tenant};
+    use endpoint::{browser, optional, public, tenant, tenant_or_text};
     use oauth::{callback, connect, device};
 
     const GET: Method = Method::GET;
@@ -74,7 +74,7 @@ pub fn table() -> Vec<Endpoint> {
         // Catalogue and integrations
         optional(GET, "/providers", providers::list),
         optional(GET, "/providers/{id}", providers::show),
-        tenant(POST, "/define-provider", defined::define),
+        tenant_or_text(POST, "/define-provider", defined::TOML, defined::define),
         tenant(GET, "/defined-providers", defined::list),
         tenant(POST, "/remove-provider", defined::remove),
         tenant(POST, "/enable-provider", integrations::enable),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::fake_provider::{Answer, FakeProvider, REVOKE, TOKEN};
 use crate::provider_file;
-use crate::world::{Browser, Setup, TestApp, client, text};
+use crate::world::{Browser, Setup, TestApp, client, read, text};
 
 fn definition(provider: &FakeProvider) -> String {
     format!(
@@ -45,6 +45,53 @@ async fn a_provider_of_ones_own_goes_the_whole_way() {
         tenant.ok("/revoke-connection", json!({ "provider": id, "end_user_id": "alice" })).await;
     }
     assert!(provider.count(REVOKE) >= 2);
+}
+
+/// The file itself as the body, with its name in the query: the same provider, the same limits and the same refusals.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_definition_may_be_the_body_itself() {
+    let provider = FakeProvider::start().await;
+    let app = TestApp::usual().await;
+    let tenant = app.tenant("dev@acme.example").await;
+    let send = async |path: &str, media_type: &str, body: Vec<u8>| {
+        let request = client().post(format!("{}{path}", app.url)).bearer_auth(&tenant.key);
+        read(request.header("content-type", media_type).body(body)).await
+    };
+    let good = definition(&provider);
+    for (id, media_type) in [("ours", "application/toml"), ("ours", "Application/TOML; charset=utf-8")] {
+        let (status, defined) = send(&format!("/define-provider?provider={id}"), media_type, good.clone().into_bytes()).await;
+        assert_eq!((status, &defined["id"], &defined["definition"]), (200, &json!(id), &json!(good)), "{defined}");
+    }
+    let by_field = tenant.ok("/define-provider", json!({ "provider": "fields", "definition": good })).await;
+    assert_eq!(by_field["use"], tenant.get("/providers/ours").await.1["use"]);
+    tenant.enable("ours", "read").await;
+    Browser::default().connect_at_once(&tenant.link("ours", "alice").await).await;
+    assert_eq!(provider.count(TOKEN), 1);
+
+    let long = format!("# {}\n{good}", "x".repeat(64 * 1024));
+    let toml = "application/toml";
+    for (path, media_type, body, status, told) in [
+        ("/define-provider", toml, good.as_bytes(), 400, "`provider`"),
+        ("/define-provider?provider=No+Id", toml, good.as_bytes(), 400, "must be 1 to 64 lower-case letters"),
+        ("/define-provider?provider=sandbox", toml, good.as_bytes(), 400, "the catalogue has a provider of that name"),
+        ("/define-provider?provider=bad", toml, &b"name = ["[..], 400, "definition:1"),
+        ("/define-provider?provider=bad", toml, &b""[..], 400, "name: is missing"),
+        ("/define-provider?provider=bad", toml, &b"name = \"\xff\""[..], 400, "not UTF-8"),
+        ("/define-provider?provider=bad", toml, long.as_bytes(), 413, "bytes"),
+        ("/define-provider?provider=bad&username=a&password=b", toml, good.as_bytes(), 400, "a URL is no place for it"),
+        ("/define-provider?provider=bad", "text/plain", good.as_bytes(), 415, "or here `application/toml`"),
+        ("/define-provider?provider=bad", "application/json", &b"{}"[..], 400, "`provider`"),
+        ("/remove-provider?provider=ours", toml, good.as_bytes(), 415, "application/json"),
+    ] {
+        let (found, said) = send(path, media_type, body.to_vec()).await;
+        assert!(found == status && text(&said["detail"]).contains(told), "{path} {media_type}: {found} {said}");
+    }
+    let none = client().post(format!("{}/define-provider?provider=bad", app.url)).header("content-type", toml).body(good.clone());
+    assert_eq!(read(none).await.0, 401);
+    let listed = tenant.get("/defined-providers").await.1;
+    let ids: Vec<&str> =
+        listed["defined_providers"].as_array().unwrap().iter().map(|one| one["provider"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["fields", "ours"]);
 }
 
 /// A tenant sees its own, and no other's; two may define the same name.

@@ -12,8 +12,12 @@ use crate::services::catalogue::card::ProviderCard;
 use crate::services::defined::Own;
 use crate::web::answer::Answer;
 use crate::web::endpoint::Shared;
+use crate::web::fields::TextBody;
 
 use super::health::Nothing;
+
+/// A definition may be the body itself; `provider` stands in the query then.
+pub const TOML: TextBody = TextBody { media_type: "application/toml", field: "definition" };
 
 #[derive(Deserialize, ToSchema)]
 pub struct DefineProvider {
@@ -63,7 +67,17 @@ pub struct ProviderRemoved {
 }
 
 /// Define a provider of your own. Again: replaces it. Everything that is wrong with it is said at once. While an integration of it is enabled or has connections, it may not change where secrets go.
-#[utoipa::path(post, path = "/define-provider", tag = "catalogue", request_body = DefineProvider, responses((status = 200, body = ProviderDefined)))]
+#[utoipa::path(
+    post,
+    path = "/define-provider",
+    tag = "catalogue",
+    params(("provider" = Option<String>, Query, description = "Your name for it, where the body is TOML.")),
+    request_body(
+        content((DefineProvider = "application/json"), (String = "application/toml")),
+        description = "As fields; or the TOML itself, with `provider` in the query."
+    ),
+    responses((status = 200, body = ProviderDefined))
+)]
 pub async fn define(state: Shared, caller: Caller, body: DefineProvider) -> Result<Answer, Refusal> {
     let definition = match body.definition {
         Value::String(text) => text,
