@@ -42,6 +42,7 @@ mod journal;
 mod journey;
 mod lifecycle;
 mod misbehaviour;
+mod moving;
 mod nodes;
 mod oauth1;
 mod oauthhandler;
