@@ -6,15 +6,18 @@ use claviger::domain::provider::template::{RENDERED_MAX, Template, UrlTemplate, 
 use claviger::domain::provider::{GrantType, Provider};
 use claviger::domain::secret::ExposeSecret;
 use claviger::domain::tokens::{ProviderFailure, TokenAnswer};
-use claviger::oauth::callback::{self, CODE_MAX};
+use claviger::oauth::callback::{self, CODE_MAX, ValidCallback};
 use claviger::oauth::device::{self, LIFE_MAX};
 use claviger::oauth::jwt::{self, SigningKey};
 use claviger::oauth::provider_file::{Definition, Source, issuer_of, parse, parse_own};
+use claviger::oauth::token_request::Authorization;
 use claviger::oauth::token_response::{KEPT_MAX, judge_exchange, judge_refresh, judge_revoke};
 use claviger::oauth::vectors::keys;
 use claviger::oauth::{discovery, install, introspection, oauth1, token_request, vectors};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use sha2::Sha256;
 
 use crate::dice::Dice;
 use crate::scenery::{Scenery, client};
@@ -84,7 +87,7 @@ fn value_for(dice: &mut Dice) -> String {
 }
 
 fn callback(dice: &mut Dice, scenery: &Scenery) {
-    const PARTS: [&str; 18] = [
+    const PARTS: [&str; 25] = [
         "code=c",
         "auth_code=c%20d",
         "state=s",
@@ -103,13 +106,25 @@ fn callback(dice: &mut Dice, scenery: &Scenery) {
         "oauth_verifier=",
         "denied=TOKEN",
         "oauth_problem=user_refused",
+        "server=acme.example",
+        "server=https%3A%2F%2Feu.acme.co.uk%2F",
+        "server=acme.example.evil.example",
+        "server=evil.example%23.acme.example",
+        "realm=eu-1",
+        "realm=eu.evil.example%2F",
+        "hmac=00",
     ];
     let many = if dice.one_in(50) { 120 } else { 6 };
     let query: Vec<&str> = (0..dice.below(many)).map(|_| dice.pick(&PARTS)).collect();
     let query = dice.damaged(query.join("&"));
     let pairs: Vec<(String, String)> = form_urlencoded::parse(&query).into_owned().collect();
     let secret = "s".into();
+    let is_signed = dice.one_in(2);
     for provider in &scenery.providers {
+        let mut pairs = pairs.clone();
+        if let Some(name) = provider.spec().callback.signature.as_ref().filter(|_| is_signed) {
+            sign(name, &mut pairs);
+        }
         if let Ok(settings) = install::judge(provider, Some(&secret), &pairs) {
             let declared = &provider.spec().params;
             assert!(install::is_install(&pairs) && pairs.iter().all(|(name, _)| name != "error"));
@@ -126,7 +141,39 @@ fn callback(dice: &mut Dice, scenery: &Scenery) {
         assert!(!code.is_empty() && code.len() <= CODE_MAX && !code.chars().any(char::is_control));
         assert!(valid.kept().values().all(|kept| kept.len() <= callback::KEPT_MAX));
         assert!(pairs.iter().filter(|(name, _)| name == "state").count() <= 1, "two states");
+        assert!(provider.spec().callback.signature.is_none() || is_signed, "nobody signed it");
+        stays_at_home(provider, &valid);
     }
+}
+
+/// As the provider does with the client's secret; what stood there before is gone.
+fn sign(name: &str, pairs: &mut Vec<(String, String)>) {
+    pairs.retain(|(known, _)| known != name);
+    let mut sorted = pairs.clone();
+    sorted.sort();
+    let message = form_urlencoded::Serializer::new(String::new()).extend_pairs(sorted).finish();
+    let mut mac = Hmac::<Sha256>::new_from_slice(b"s").expect("a key");
+    mac.update(message.as_bytes());
+    pairs.push((name.to_owned(), hex::encode(mac.finalize().into_bytes())));
+}
+
+/// Whatever a callback names, the code and the secret go to a host that the file lists.
+fn stays_at_home(provider: &Provider, callback: &ValidCallback) {
+    let secret = "s".into();
+    let flow = Authorization {
+        code: callback.code(),
+        kept: callback.kept(),
+        redirect_uri: "https://broker.example/cb",
+        verifier: None,
+        state: "s",
+        scopes: &[],
+        temporary: None,
+    };
+    let Ok(call) = token_request::exchange(provider, &client(&secret), &flow) else { return };
+    let host = call.url.host_str().expect("a host");
+    let home = ["acme.example", "acme.co.uk"];
+    assert!(home.iter().any(|home| host == *home || host.ends_with(&format!(".{home}"))), "{}", call.url);
+    assert!(call.url.username().is_empty() && call.url.port().is_none(), "{}", call.url);
 }
 
 fn answer(dice: &mut Dice, scenery: &Scenery) {

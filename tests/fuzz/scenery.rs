@@ -53,8 +53,8 @@ request = { url = "https://acme.example/revoke" }
 "#;
 
 /// Plain; with envelopes, fallbacks and rules; with several token sets, a checked callback and look-ups; with what is signed;
-/// of OAuth 1.0a; with a code for another device; with installs.
-const KINDS: [&str; 7] = [
+/// of OAuth 1.0a; with a code for another device; with installs; with hosts that the callback names, and signed.
+const KINDS: [&str; 8] = [
     r#"
 token = { url = "https://acme.example/token" }
 refresh = { class = "rotate_plain" }
@@ -134,6 +134,12 @@ token = { url = "https://acme.example/token" }
 refresh = { class = "none" }
 install = { params = { shop = { from = "realm", suffix = "/1" } } }
 params = { shop = { title = "S", kind = "text", pattern = "[a-z]+", needed_by = "link", example = "x" } }
+"#,
+    r#"
+token = { url = "https://{callback.server}/token", params = { place = "{callback.realm}" } }
+refresh = { class = "rotate_plain", url = "https://{callback.realm}.acme.example/token" }
+callback = { keep = ["server", "realm"], signature = "hmac", hosts = { server = ["acme.example", "acme.co.uk"], realm = "label" } }
+revoke = { url = "https://{callback.server}/revoke" }
 "#,
 ];
 
