@@ -100,6 +100,15 @@ impl Expression {
         }
     }
 
+    /// The names whose values what comes out tells: an HMAC tells nothing of what went into it (RFC 2104).
+    pub fn told(&self) -> BTreeSet<&str> {
+        match self {
+            Expression::Call(Function::HmacSha256 | Function::HmacSha256Base64, _) => BTreeSet::new(),
+            Expression::Call(_, arguments) => arguments.iter().flat_map(Expression::told).collect(),
+            Expression::Name(_) | Expression::Text(_) => self.names(),
+        }
+    }
+
     pub fn is_name(&self) -> bool {
         matches!(self, Expression::Name(_))
     }
@@ -216,6 +225,20 @@ mod tests {
         let expression = Expression::parse("base64(join(a, ':', sha256(b.c)))").unwrap();
         assert_eq!(expression.names(), ["a", "b.c"].into());
         assert_eq!(expression.value(&Values::default()), Err(RenderError::Missing("a".to_owned())));
+    }
+
+    #[test]
+    fn an_hmac_tells_none_of_its_names() {
+        let told = |text: &str| Expression::parse(text).unwrap().told().into_iter().collect::<Vec<_>>().join(" ");
+        for (text, expected) in [
+            ("a", "a"),
+            ("hmac_sha256(a, b)", ""),
+            ("base64(hmac_sha256_base64(a, join(b, c)))", ""),
+            ("sha256(a)", "a"),
+            ("join(hmac_sha256(a, b), b)", "b"),
+        ] {
+            assert_eq!(told(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl Check<'_> {
         let authorize = &self.spec.authorize;
         let nothing = Kept { callback: &BTreeSet::new(), metadata: &BTreeSet::new() };
         if let Some(url) = &authorize.url {
-            self.url("authorize.url", url, AUTHORIZE, &nothing);
+            self.url("authorize.url", url, AUTHORIZE, Place { kept: &nothing, secrets: false, signed: false });
         }
         for (name, template) in &authorize.params {
             self.template(
@@ -208,12 +208,12 @@ impl Check<'_> {
 
     fn request(&mut self, at: &str, request: &RequestSpec, names: &[&str], kept: &Kept<'_>) {
         let names = &[names, MOMENT].concat();
-        self.url(&format!("{at}.url"), &request.url, names, kept);
+        let place = Place { kept, secrets: true, signed: true };
+        self.url(&format!("{at}.url"), &request.url, names, place);
         if request.method == Method::Get && request.body != BodyKind::Query {
             self.fault(format!("{at}.body"), "must be \"query\" where the method is \"get\"");
         }
         self.signed(at, request, names, kept);
-        let place = Place { kept, secrets: true, signed: true };
         for (key, template) in [("basic_user", &request.basic_user), ("basic_pass", &request.basic_pass)] {
             let at = format!("{at}.{key}");
             match template {
@@ -237,12 +237,12 @@ impl Check<'_> {
         }
     }
 
-    fn url(&mut self, at: &str, url: &UrlTemplate, names: &[&str], kept: &Kept<'_>) {
+    fn url(&mut self, at: &str, url: &UrlTemplate, names: &[&str], place: Place<'_>) {
         if url.is_loopback() && self.spec.owner == Owner::Catalogue {
             self.fault(at, "must begin with https:// and a host, or with a param of the kind `origin`");
         }
         for name in url.host_names() {
-            let late = name.strip_prefix("callback.").filter(|name| kept.callback.contains(name));
+            let late = name.strip_prefix("callback.").filter(|name| place.kept.callback.contains(name));
             if let Some(rule) = late.and_then(|name| self.spec.callback.hosts.get(name)) {
                 let in_front = *rule == HostRule::Label;
                 if !url.host_is(name, in_front) {
@@ -263,16 +263,31 @@ impl Check<'_> {
         {
             self.fault(at, format!("`{{{name}}}` begins the URL, so it must be a declared param of the kind origin"));
         }
-        let names: Vec<&str> = names.iter().copied().filter(|name| !SECRET.contains(name)).collect();
+        let (told, open) = (url.path_told(), Place { secrets: false, signed: false, ..place });
+        let public: Vec<&str> = names.iter().copied().filter(|name| !SECRET.contains(name)).collect();
         for name in url.path_names() {
-            self.name(at, name, &names, Place { kept, secrets: false, signed: false });
+            if place.signed && !told.contains(name) {
+                self.untold(at, name, names, Place { signed: false, ..place });
+            } else {
+                self.name(at, name, &public, open);
+            }
         }
     }
 
     fn template(&mut self, at: &str, template: &Template, names: &[&str], place: Place<'_>) {
+        let told = template.told();
         for name in template.names() {
-            self.name(at, name, names, place);
+            if place.signed && !told.contains(name) {
+                self.untold(at, name, names, place);
+            } else {
+                self.name(at, name, names, place);
+            }
         }
+    }
+
+    /// A name in an HMAC of a request: there the client's secret may stand whatever the request is for.
+    fn untold(&mut self, at: &str, name: &str, names: &[&str], place: Place<'_>) {
+        self.name(at, name, &[names, &["client_secret"]].concat(), place);
     }
 
     fn name(&mut self, at: &str, name: &str, names: &[&str], place: Place<'_>) {
@@ -358,7 +373,7 @@ struct Place<'a> {
     kept: &'a Kept<'a>,
     /// Secret params.
     secrets: bool,
-    /// JWTs.
+    /// JWTs; it is of a request, so that the client's secret is at hand.
     signed: bool,
 }
 

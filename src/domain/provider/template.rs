@@ -145,6 +145,11 @@ impl Template {
         self.pieces.iter().filter_map(Piece::hole).flat_map(Expression::names).collect()
     }
 
+    /// Those of them that do not stand in an HMAC alone.
+    pub fn told(&self) -> BTreeSet<&str> {
+        self.pieces.iter().filter_map(Piece::hole).flat_map(Expression::told).collect()
+    }
+
     /// No hole of it is a function.
     fn is_plain(&self) -> bool {
         self.pieces.iter().filter_map(Piece::hole).all(Expression::is_name)
@@ -267,6 +272,12 @@ impl UrlTemplate {
     pub fn path_names(&self) -> BTreeSet<&str> {
         let query = self.query.iter().flat_map(Template::names);
         self.path.names().into_iter().chain(query).collect()
+    }
+
+    /// Those of them that do not stand in an HMAC alone.
+    pub fn path_told(&self) -> BTreeSet<&str> {
+        let query = self.query.iter().flat_map(Template::told);
+        self.path.told().into_iter().chain(query).collect()
     }
 
     /// As [`UrlTemplate::render`], to the letter: without the '/' that every URL has behind its host where the file has

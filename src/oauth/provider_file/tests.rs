@@ -155,6 +155,30 @@ const BROKEN: &[(&str, &str)] = &[
         "an `install` test with its `callback` is missing",
     ),
     ("grant = \"password\"", "unknown value `password`"),
+    (
+        "after_connect = [{ name = \"n\", subject = \"/id\", url = \"https://acme.example/me?a={client_secret}\" }]",
+        "after_connect.0.url: `{client_secret}` is not declared",
+    ),
+    (
+        "after_connect = [{ name = \"n\", subject = \"/id\", url = \"https://acme.example/me?a={sha256(client_secret)}\" }]",
+        "after_connect.0.url: `{client_secret}` is not declared",
+    ),
+    (
+        "after_connect = [{ name = \"n\", subject = \"/id\", url = \"https://acme.example/me?a={hmac_sha256(client_secret,access_token)}{access_token}\" }]",
+        "after_connect.0.url: `{access_token}` is not declared",
+    ),
+    (
+        "after_connect = [{ name = \"n\", subject = \"/id\", url = \"https://acme.example/me\", params = { a = \"{client_secret}\" } }]",
+        "after_connect.0.params.a: `{client_secret}` is not declared",
+    ),
+    (
+        "after_connect = [{ name = \"n\", subject = \"/id\", url = \"https://acme.example/me?a={hmac_sha256(client_secret,code)}\" }]",
+        "after_connect.0.url: `{code}` is not declared",
+    ),
+    (
+        "authorize.url = \"https://acme.example/a?b={hmac_sha256(client_secret,state)}\"",
+        "authorize.url: `{client_secret}` is not declared",
+    ),
     ("refresh.min_interval = \"1m\"", "unknown key `min_interval`; did you mean `min_age`?"),
     ("grant = \"client_credentials\"", "authorize.url: has no use here"),
     ("grant = \"client_credentials\"\ncallback.keep = [\"a\"]", "callback.keep: has no use here"),

@@ -119,7 +119,7 @@ impl Check<'_> {
             }
         }
         if let Some(Audience::Issuer(issuer)) = assertion.map(|assertion| &assertion.audience) {
-            self.url("client_assertion.audience", issuer, &names, kept);
+            self.url("client_assertion.audience", issuer, &names, Place { kept, secrets: false, signed: false });
         }
         let sends = |name: &str| request.drop.iter().any(|dropped| dropped == name);
         if assertion.is_some() && (sends("client_assertion") || sends("client_assertion_type")) {
