@@ -83,7 +83,6 @@ fn refresh(provider: &Provider) -> Table {
         ("max_age", span(refresh.max_age())),
         ("idle_max", span(refresh.idle_max())),
         ("min_age", span(refresh.min_age())),
-        ("min_interval", span(refresh.min_interval())),
         ("rate", rate),
     ])
 }
