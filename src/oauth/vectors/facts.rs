@@ -58,6 +58,7 @@ fn facts(provider: &Provider) -> Table {
         ("scopes", asked),
         ("refresh", Some(Value::Table(refresh(provider)))),
         ("revokes", Some(text(revokes))),
+        ("revocation_ends", spec.revoke.as_ref().and_then(|revoke| revoke.ends).map(|ends| text(ends.as_str()))),
         ("use", Some(Value::Table(usage(provider)))),
         ("metadata", listed(kept)),
         ("optional", listed(may_fail)),
