@@ -207,6 +207,18 @@ async fn what_is_wrong_with_a_definition_is_said() {
         ("not TOML", "ours", json!("name = ["), "definition:1"),
         ("not JSON", "ours", json!("{\"name\":"), "is not JSON"),
         ("an unknown key", "ours", with("[redirects]\nx = 1\n"), "unknown key `redirects`; did you mean `redirect`?"),
+        (
+            "an unknown key, with its line",
+            "ours",
+            json!("name = \"N\"\n[refresh]\n\nclas = \"none\"\n"),
+            "definition:4: unknown key `clas`",
+        ),
+        (
+            "an unknown key in JSON",
+            "ours",
+            json!({ "name": "N", "refresh": { "clas": "none" } }),
+            "definition: refresh.clas: unknown key",
+        ),
         ("nothing", "ours", json!(""), "name: is missing"),
         ("http elsewhere", "ours", json!(good.replace("http://127.0.0.1", "http://192.0.2.1")), "must begin with https://"),
         (

@@ -49,6 +49,32 @@ pub(super) fn line_of(text: &str, at: &str) -> Option<usize> {
     found.map(|start| line_at(text, start))
 }
 
+/// The path of the first key on a line.
+pub(super) fn path_at(text: &str, line: usize) -> Option<String> {
+    let (root, _) = DeTable::parse_recoverable(text);
+    in_table(root.get_ref(), &|start| line_at(text, start) == line)
+}
+
+fn in_table(table: &DeTable<'_>, is_there: &impl Fn(usize) -> bool) -> Option<String> {
+    table.iter().find_map(|(key, value)| {
+        let name = key.get_ref();
+        if is_there(key.span().start) {
+            return Some(name.to_string());
+        }
+        in_value(value.get_ref(), is_there).map(|inner| format!("{name}.{inner}"))
+    })
+}
+
+fn in_value(value: &DeValue<'_>, is_there: &impl Fn(usize) -> bool) -> Option<String> {
+    match value {
+        DeValue::Table(table) => in_table(table, is_there),
+        DeValue::Array(items) => (0..)
+            .zip(items.iter())
+            .find_map(|(at, item): (usize, _)| in_value(item.get_ref(), is_there).map(|inner| format!("{at}.{inner}"))),
+        _ => None,
+    }
+}
+
 pub(super) fn line_at(text: &str, at: usize) -> usize {
     text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1
 }
@@ -88,6 +114,9 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(line_of(text, at), line, "{at}");
+        }
+        for (line, at) in [(1, Some("a")), (2, Some("b")), (3, Some("b.c")), (4, None), (6, Some("e.0.f")), (8, Some("e.1.f"))] {
+            assert_eq!(path_at(text, line).as_deref(), at, "{line}");
         }
     }
 

@@ -3,7 +3,7 @@
 
 use toml::{Table, Value};
 
-use super::locate::{friendly, line_at};
+use super::locate::{friendly, line_at, line_of, path_at};
 use super::{FILE_MAX, FileError, Owner, ProviderFile, Shelf, Source, inherited, understood};
 use crate::domain::ids::ProviderId;
 use crate::domain::provider::Provider;
@@ -27,11 +27,12 @@ pub fn parse_own(definition: &Definition<'_>, shelf: &Shelf) -> Result<ProviderF
     complete(&mut table, definition);
     let id = definition.id.clone();
     // Written anew, so that what a family merges is TOML whatever the tenant wrote.
-    let text = toml::to_string(&table).map_err(|cause| vec![fault(None, cause.to_string())])?;
-    let source = Source { file: "definition".to_owned(), text };
-    let table = inherited(&id, &source, shelf).map_err(|error| vec![in_own_words(error)])?;
+    let written = toml::to_string(&table).map_err(|cause| vec![fault(None, cause.to_string())])?;
+    let source = Source { file: "definition".to_owned(), text: written.clone() };
+    let table = inherited(&id, &source, shelf).map_err(|error| vec![in_own_words(error, &written, definition.text)])?;
     let understood = understood(&id, Owner::Tenant, &source, table);
-    let file = understood.map_err(|faults| faults.into_iter().map(in_own_words).collect::<Vec<_>>())?;
+    let file = understood
+        .map_err(|faults| faults.into_iter().map(|fault| in_own_words(fault, &written, definition.text)).collect::<Vec<_>>())?;
     let strange: Vec<_> = strange_audience(&file.provider, definition.discovered).into_iter().collect();
     if strange.is_empty() { Ok(file) } else { Err(strange) }
 }
@@ -91,9 +92,16 @@ fn fault(line: Option<usize>, message: String) -> FileError {
     FileError { file: "definition".to_owned(), line, at: String::new(), message }
 }
 
-/// The lines are those of the text that was written anew, so they would mislead.
-fn in_own_words(error: FileError) -> FileError {
-    if error.file == "definition" { FileError { line: None, ..error } } else { error }
+/// The line is that of the text that was written anew, and would mislead: where the tenant wrote TOML it is looked for there,
+/// and where it wrote JSON the path of the key has to do.
+fn in_own_words(error: FileError, written: &str, own: &str) -> FileError {
+    if error.file != "definition" {
+        return error;
+    }
+    let is_json = own.trim_start().starts_with('{');
+    let path = if error.at.is_empty() { error.line.and_then(|line| path_at(written, line)) } else { Some(error.at.clone()) };
+    let path = path.unwrap_or_default();
+    if is_json { FileError { line: None, at: path, ..error } } else { FileError { line: line_of(own, &path), ..error } }
 }
 
 /// What a tenant need not say, and what its issuer says for it. Its own words come first.
