@@ -43,6 +43,12 @@ async fn at_rest(world: &World) {
     until("nobody waits", || world.clock.sleepers() == 0).await;
 }
 
+/// After this, what was answered is written down and its place is free: to wake up is not to be done.
+async fn all_done(world: &World) {
+    at_rest(world).await;
+    world.services.connect.drain().await;
+}
+
 async fn gadget_link(world: &World, end_user: &str) -> String {
     let (status, made) = world.call(&world.acme.key, "/authorize-gadget", json!({ "end_user_id": end_user })).await;
     assert_eq!(status, 200, "{made}");
@@ -277,7 +283,7 @@ async fn what_is_granted_late_outlives_its_code() {
     says(&world, "authorization_pending");
     asks_again(&world, INTERVAL).await;
     asks_again(&world, LIFE - INTERVAL - Duration::from_secs(1)).await;
-    at_rest(&world).await;
+    all_done(&world).await;
     world.clock.advance(STATE_TTL / 2);
     assert_eq!(param(&lands(&browser, &page).await.location(), "status").as_deref(), Some("pending"));
 }
@@ -293,6 +299,6 @@ async fn one_tenant_waits_for_so_many_codes() {
     assert_eq!((refused.status, world.provider.calls().len()), (429, 100));
     until("all wait", || world.clock.sleepers() == 100).await;
     world.clock.advance(LIFE);
-    at_rest(&world).await;
+    all_done(&world).await;
     begin(&world, &browser, "another").await;
 }
