@@ -210,14 +210,14 @@ async fn what_is_wrong_with_a_definition_is_said() {
         (
             "an unknown key, with its line",
             "ours",
-            json!("name = \"N\"\n[refresh]\n\nclas = \"none\"\n"),
-            "definition:4: unknown key `clas`",
+            json!("name = \"N\"\n[refresh]\n\nklass = \"none\"\n"),
+            "definition:4: unknown key `klass`",
         ),
         (
             "an unknown key in JSON",
             "ours",
-            json!({ "name": "N", "refresh": { "clas": "none" } }),
-            "definition: refresh.clas: unknown key",
+            json!({ "name": "N", "refresh": { "klass": "none" } }),
+            "definition: refresh.klass: unknown key",
         ),
         ("nothing", "ours", json!(""), "name: is missing"),
         ("http elsewhere", "ours", json!(good.replace("http://127.0.0.1", "http://192.0.2.1")), "must begin with https://"),
